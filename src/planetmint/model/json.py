@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""JSON in, canonical JSON out: one parser and one writer for everything that is hashed.
+
+Ids are hashes of this text, so that all nodes must agree on every byte of it. Bounds on nesting and on
+number literals are checked on the text before it is parsed: no limit of the interpreter is ever met.
+Source: transactions 4.1; bounds in consensus-and-storage 8.
+"""
+
+import re
+from typing import TypeAlias
+
+import rapidjson
+
+from planetmint.model.errors import SchemaValidationError
+
+JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+"""What JSON can say. Treated as read-only everywhere."""
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+NOT_JSON = "json.syntax"
+"""The rule that a text breaks which is not JSON at all."""
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_LONG_NUMBER = rb"[0-9.eE+\-]{%d,}"
+_NUMBER = re.compile(rb"-?[0-9][0-9.eE+\-]*")
+_BRACKET = re.compile(rb"[\[\]{}]")
+_NOT_A_NUMBER = re.compile(rb"\b(?:NaN|Inf|Infinity)\b")
+
+
+def parse(text: bytes, *, max_depth: int, max_digits: int) -> JsonValue:
+    """Parse JSON text; of duplicate keys the last one counts.
+
+    Args:
+        text: UTF-8.
+        max_depth: Levels of arrays and objects together that are allowed.
+        max_digits: Digits that one number literal may have.
+
+    Raises:
+        SchemaValidationError: Not UTF-8, not JSON, too deep, NaN, Infinity, a number that overflows a double
+            or has too many digits, a lone surrogate. `rule` is `NOT_JSON` where the text is not JSON.
+    """
+    check_bounds(text, max_depth=max_depth, max_digits=max_digits)
+    try:
+        value: JsonValue = rapidjson.loads(text.decode("utf-8"), number_mode=rapidjson.NM_NONE)
+        return value
+    except UnicodeDecodeError:
+        raise SchemaValidationError("the text is not UTF-8", rule=NOT_JSON) from None
+    except (rapidjson.JSONDecodeError, ValueError) as error:
+        raise _syntax_error(text, str(error)) from None
+
+
+def canonical(value: JsonValue) -> bytes:
+    """The canonical form of `value` in UTF-8.
+
+    Raises:
+        SchemaValidationError: A lone surrogate or a number that JSON cannot write.
+    """
+    try:
+        text: str = rapidjson.dumps(value, skipkeys=False, ensure_ascii=False, sort_keys=True)
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SchemaValidationError("a string holds a lone surrogate", rule="json.surrogate") from None
+
+
+def check_bounds(text: bytes, *, max_depth: int, max_digits: int) -> None:
+    """Refuse text that nests too deep or holds a number literal with too many digits.
+
+    What stands inside strings does not count. Linear in the length of `text`.
+
+    Raises:
+        SchemaValidationError: A bound is exceeded.
+    """
+    may_be_deep = text.count(b"[") + text.count(b"{") > max_depth
+    may_be_long = re.search(_LONG_NUMBER % (max_digits + 1), text) is not None
+    if not (may_be_deep or may_be_long):
+        return
+    bare = _STRING.sub(b'""', text)
+    if _depth(bare, max_depth) > max_depth:
+        raise SchemaValidationError(
+            f"arrays and objects nest deeper than {max_depth} levels", rule="json.depth"
+        )
+    for literal in _NUMBER.finditer(bare):
+        if sum(character in b"0123456789" for character in literal.group()) > max_digits:
+            raise SchemaValidationError(f"a number has more than {max_digits} digits", rule="json.digits")
+
+
+def _depth(bare: bytes, enough: int) -> int:
+    """Greatest nesting in text without strings; stops counting one above `enough`."""
+    level = deepest = 0
+    for bracket in _BRACKET.finditer(bare):
+        level += 1 if bracket.group() in b"[{" else -1
+        deepest = max(deepest, level)
+        if deepest > enough:
+            break
+    return deepest
+
+
+def _syntax_error(text: bytes, message: str) -> SchemaValidationError:
+    """Tell numbers and characters that JSON cannot carry apart from text that is no JSON."""
+    if "surrogate" in message:
+        return SchemaValidationError("a string holds a lone surrogate", rule="json.surrogate")
+    if "too big" in message or _NOT_A_NUMBER.search(_STRING.sub(b'""', text)):
+        return SchemaValidationError(
+            "NaN, Infinity and numbers beyond a double are refused", rule="json.number"
+        )
+    return SchemaValidationError(f"the text is not JSON ({message.rstrip('.')})", rule=NOT_JSON)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The two sides of consensus: what an engine offers the node, and the life cycle that it drives.
+
+`Lifecycle` follows ABCI 2.0 (consensus-and-storage 4); the embedded producer and CometBFT drive the same one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from planetmint.model.block import BlockHeader, Founding
+from planetmint.model.errors import InvalidTransaction
+from planetmint.model.transaction import Transaction
+from planetmint.model.validator import Validator
+
+
+@dataclass(frozen=True, slots=True)
+class ChainInfo:
+    """Where the application stands: the last height whose commit returned, and the hash after it."""
+
+    height: int
+    app_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizedBlock:
+    """Outcome of a block that is decided but not stored.
+
+    Attributes:
+        verdicts: Per transaction in block order; None where it was accepted.
+        app_hash: After the block, 64 hex digits.
+        validator_updates: Changed validators; power 0 removes one.
+    """
+
+    verdicts: tuple[InvalidTransaction | None, ...]
+    app_hash: str
+    validator_updates: tuple[Validator, ...] = ()
+
+
+class Lifecycle(Protocol):
+    """What an engine calls, one call at a time for the block calls.
+
+    Every method is total over bytes: what is wrong with a transaction is a verdict, never an exception.
+    `StoreError` means "could not find out" and leaves everything as it was: the call may be repeated.
+    """
+
+    async def info(self) -> ChainInfo:
+        """Where the application stands; height 0 and the founding hash on a new chain."""
+        ...
+
+    async def init_chain(self, founding: Founding, header: BlockHeader) -> str:
+        """Found the chain and answer its app hash; repeatable with the same document."""
+        ...
+
+    async def check_tx(self, raw: bytes) -> InvalidTransaction | None:
+        """Verdict on a transaction against the committed state."""
+        ...
+
+    async def prepare_proposal(self, raws: Sequence[bytes], max_bytes: int) -> list[bytes]:
+        """The transactions, in order, that are valid on top of those before and fit into `max_bytes`."""
+        ...
+
+    async def process_proposal(self, height: int, raws: Sequence[bytes]) -> bool:
+        """Whether a proposed block may be voted for; deterministic."""
+        ...
+
+    async def finalize_block(
+        self, height: int, time: int, proposer: bytes, raws: Sequence[bytes]
+    ) -> FinalizedBlock:
+        """Execute a decided block; stores nothing. Repeatable with the same outcome.
+
+        Args:
+            height: The head's + 1.
+            time: Nanoseconds since 1970-01-01T00:00:00Z.
+            proposer: Public key of the maker, 32 bytes.
+            raws: Transactions as the engine carries them; any bytes.
+        """
+        ...
+
+    async def commit(self, signature: str = "") -> None:
+        """Store the block that was finalized last, durably; then publish its events and wake who waits for it.
+
+        Args:
+            signature: Of the header, 128 hex digits, where the engine leaves signing to the application.
+        """
+        ...
+
+    def header(self) -> BlockHeader:
+        """Unsigned header of the block that was finalized last."""
+        ...
+
+
+class Consensus(Protocol):
+    """An engine that orders transactions into blocks."""
+
+    orders_dependents: bool
+    """Whether a transaction may be submitted before the one whose output it spends is committed."""
+
+    async def start(self, lifecycle: Lifecycle) -> None:
+        """Begin to make (or follow) blocks by driving `lifecycle`."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop after the block under way; may be called twice."""
+        ...
+
+    async def submit(self, transaction: Transaction) -> None:
+        """Take a transaction that was verified against the committed state.
+
+        Raises:
+            DuplicateTransaction: It waits for a block already.
+            MempoolFull: Too many wait; nothing was taken.
+            EngineError: The engine cannot take it now.
+        """
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Whether blocks are being made."""
+        ...

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Failures of what the node depends on: "could not find out", never "invalid".
+
+```
+Exception
+├── StoreError                the store did not answer or did not take a write; may pass by itself
+│   ├── StoreFull             no room on the disk, or the disk takes no writes
+│   └── LayoutError           the store's layout is of another version; needs an operator
+└── EngineError               the consensus engine did not answer; may pass by itself
+    ├── MempoolFull           too many transactions wait already
+    └── CommitTimeout         no block held the transaction in time; it may still be committed
+```
+"""
+
+
+class StoreError(Exception):
+    """The store could not answer or could not take a write."""
+
+
+class StoreFull(StoreError):
+    """The disk has no room or takes no writes."""
+
+
+class LayoutError(StoreError):
+    """The store was written by another version of the layout; the message says what to do."""
+
+
+class EngineError(Exception):
+    """The consensus engine could not be reached or did not answer."""
+
+
+class MempoolFull(EngineError):
+    """Too many transactions wait for a block already."""
+
+
+class CommitTimeout(EngineError):
+    """The transaction was in no block in time; it may still be committed."""
