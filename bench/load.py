@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The load generator: `python -m bench.load` does one job from stdin and prints its result.
+
+Raw `asyncio` protocols on uvloop send prebuilt requests; time is taken when bytes arrive, and ids are
+looked at only after the last one came.
+"""
+
+import asyncio
+import re
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+from bench import jobs, wire
+from bench.jobs import LOOPBACK
+from bench.subscribers import subscribe
+from bench.transactions import read_transactions, transaction_id
+
+Answered = Callable[["HttpConnection", wire.Response, float], None]
+
+_STREAM = "/api/v1/streams/valid_transactions"
+_EVENT_ID = re.compile(rb'"transaction_id"\s*:\s*"([0-9a-f]{64})"')
+_EVENT_HEIGHT = re.compile(rb'"height"\s*:\s*(\d+)')
+_PATIENCE = 30.0
+"""Seconds without any progress after which a job gives up waiting for the stream."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """A keep-alive connection with one request under way at a time; calls `answered` with each answer."""
+
+    def __init__(self, answered: Answered, lost: "asyncio.Future[None]") -> None:
+        self.index = -1
+        """Which request is under way; for the caller."""
+        self._answered = answered
+        self._lost = lost
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, request: bytes) -> None:
+        """Write a complete request."""
+        assert self._transport is not None
+        self._transport.write(request)
+
+    def close(self) -> None:
+        """Close without a complaint."""
+        if self._transport is not None:
+            self._transport, transport = None, self._transport
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        self._buffer = self._buffer + data if self._buffer else data
+        response = wire.parse_response(self._buffer)
+        if response is None:
+            return
+        self._buffer = self._buffer[response.size :]
+        self._answered(self, response, now)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None and not self._lost.done():
+            self._lost.set_exception(ConnectionError(f"the node closed a connection: {exc}"))
+
+
+class StreamConnection(asyncio.Protocol):
+    """A subscriber that keeps every message with its time of arrival."""
+
+    def __init__(self, request: bytes) -> None:
+        self.messages: list[tuple[float, bytes]] = []
+        self.open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        buffer = self._buffer + data if self._buffer else data
+        if not self.open.done():
+            buffer = self._opened(buffer)
+        end = 0
+        for frame in wire.frames(buffer):
+            end = frame.end
+            if frame.opcode == wire.TEXT:
+                self.messages.append((now, frame.payload))
+            elif frame.opcode == wire.PING and self._transport is not None:
+                self._transport.write(wire.pong(frame.payload))
+        self._buffer = buffer[end:]
+
+    def _opened(self, buffer: bytes) -> bytes:
+        head, mark, rest = buffer.partition(b"\r\n\r\n")
+        if not mark:
+            return buffer
+        if not head.startswith(b"HTTP/1.1 101"):
+            self.open.set_exception(ConnectionError(f"the stream refused: {head!r}"))
+            return b""
+        self.open.set_result(None)
+        return rest
+
+
+async def post(job: jobs.PostJob) -> jobs.PostResult:
+    """Keep `connections` busy until every transaction is answered, then wait for the stream."""
+    texts = read_transactions(Path(job.file), job.skip, job.count)
+    host = f"{LOOPBACK}:{job.port}"
+    requests = [wire.post_request(host, f"/api/v1/transactions?mode={job.mode}", text) for text in texts]
+    sent, answered, tally = [0.0] * job.count, [0.0] * job.count, _Tally()
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    next_index = 0
+
+    def send_next(connection: HttpConnection) -> None:
+        nonlocal next_index
+        if next_index == job.count:
+            return
+        connection.index, next_index = next_index, next_index + 1
+        sent[connection.index] = time.perf_counter()
+        connection.send(requests[connection.index])
+
+    def on_answer(connection: HttpConnection, response: wire.Response, now: float) -> None:
+        answered[connection.index] = now
+        tally.add(response.status, response.body)
+        if tally.total == job.count and not done.done():
+            done.set_result(None)
+        send_next(connection)
+
+    stream = await _subscribe(job.stream_port) if job.stream_port is not None else None
+    connections = [await _connect(job.port, on_answer, done) for _ in range(min(job.connections, job.count))]
+    ticker = asyncio.create_task(_tick(lambda: tally.total, job.count))
+    cpu, start = time.process_time(), time.perf_counter()
+    for connection in connections:
+        send_next(connection)
+    await done
+    posting = time.perf_counter() - start
+    ticker.cancel()
+    if stream is not None:
+        await _until(lambda: len(stream.messages), tally.statuses[202])
+    cpu = time.process_time() - cpu
+    for connection in connections:
+        connection.close()
+    return _posted(texts, tally, start, posting, sent, answered, stream.messages if stream else [], cpu)
+
+
+async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
+    """Post one NDJSON body after another."""
+    host, lost = f"{LOOPBACK}:{job.port}", asyncio.get_running_loop().create_future()
+    texts = read_transactions(Path(job.file), job.skip, job.bodies * job.lines)
+    path = f"/api/v1/transactions?mode={job.mode}"
+    bodies = (b"\n".join(texts[at : at + job.lines]) + b"\n" for at in range(0, len(texts), job.lines))
+    requests = [wire.post_request(host, path, body, "application/x-ndjson") for body in bodies]
+    tally = _Tally()
+    jobs.tell(jobs.Progress(0, job.bodies))
+    cpu, start, times = time.process_time(), time.perf_counter(), list[float]()
+    async for response, seconds in _in_turn(job.port, requests, lost):
+        if response.status != 200:
+            raise RuntimeError(f"a bulk request was answered with {response.status}: {response.body[:300]!r}")
+        for line in response.body.splitlines():
+            tally.add(_line_status(line), line)
+        times.append(seconds)
+        jobs.tell(jobs.Progress(len(times), job.bodies))
+    return jobs.BulkResult(
+        statuses=dict(tally.statuses),
+        first_refusal=tally.first_refusal,
+        seconds=time.perf_counter() - start,
+        answer=jobs.spread(times),
+        cpu_seconds=time.process_time() - cpu,
+    )
+
+
+async def get(job: jobs.GetJob) -> jobs.GetResult:
+    """Ask for one path after another."""
+    lost = asyncio.get_running_loop().create_future()
+    requests = [wire.get_request(f"{LOOPBACK}:{job.port}", path) for path in job.paths]
+    statuses, times, shortest = Counter[int](), list[float](), sys.maxsize
+    async for response, seconds in _in_turn(job.port, requests, lost):
+        statuses[response.status] += 1
+        times.append(seconds)
+        shortest = min(shortest, len(response.body))
+    return jobs.GetResult(dict(statuses), jobs.spread(times), shortest)
+
+
+async def replay(job: jobs.ReplayJob) -> jobs.ReplayResult:
+    """Read history as one subscriber; messages are counted, not taken apart."""
+    loop = asyncio.get_running_loop()
+    reader = _Reader(
+        wire.upgrade_request(f"{LOOPBACK}:{job.stream_port}", f"{_STREAM}?from_height=1"), job.events
+    )
+    cpu, start = time.process_time(), time.perf_counter()
+    await loop.create_connection(lambda: reader, LOOPBACK, job.stream_port)
+    await _until(lambda: reader.counter.count, job.events)
+    return jobs.ReplayResult(
+        events=reader.counter.count,
+        seconds=reader.last - start,
+        first_seconds=reader.first - start,
+        received_bytes=reader.received,
+        cpu_seconds=time.process_time() - cpu,
+    )
+
+
+class _Reader(asyncio.Protocol):
+    """Counts messages and keeps the times of the first and the last."""
+
+    def __init__(self, request: bytes, events: int) -> None:
+        self.counter = wire.KeyCounter()
+        self.first = self.last = time.perf_counter()
+        self.received = 0
+        self._request = request
+        self._events = events
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.counter.count:
+            self.first = time.perf_counter()
+        self.received += len(data)
+        if self.counter.feed(data) >= self._events:
+            self.last = time.perf_counter()
+
+
+class _Tally:
+    """Counts answers and keeps the first that is not 202."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.total = 0
+        self.first_refusal = ""
+
+    def add(self, status: int, body: bytes) -> None:
+        self.total += 1
+        self.statuses[status] += 1
+        if status != 202 and not self.first_refusal:
+            self.first_refusal = f"{status} {body[:300].decode(errors='replace')}"
+
+
+def _posted(
+    texts: list[bytes],
+    tally: _Tally,
+    start: float,
+    posting: float,
+    sent: list[float],
+    answered: list[float],
+    messages: list[tuple[float, bytes]],
+    cpu: float,
+) -> jobs.PostResult:
+    index_of = {transaction_id(text): index for index, text in enumerate(texts)}
+    seen: dict[int, float] = {}
+    heights: set[bytes] = set()
+    repeated = 0
+    for at, message in messages:
+        found = _EVENT_ID.search(message)
+        index = index_of.get(found.group(1).decode()) if found else None
+        if index is None:
+            continue
+        repeated += index in seen
+        seen.setdefault(index, at)
+        heights.update(_EVENT_HEIGHT.findall(message))
+    return jobs.PostResult(
+        statuses=dict(tally.statuses),
+        first_refusal=tally.first_refusal,
+        posting_seconds=posting,
+        committed=len(seen),
+        repeated=repeated,
+        commit_seconds=max(seen.values(), default=start) - start,
+        blocks=len(heights),
+        answer=jobs.spread([after - before for before, after in zip(sent, answered, strict=True)]),
+        stream=jobs.spread([at - sent[index] for index, at in seen.items()]),
+        stream_after_answer=jobs.spread([at - answered[index] for index, at in seen.items()]),
+        cpu_seconds=cpu,
+    )
+
+
+def _line_status(line: bytes) -> int:
+    found = re.search(rb'"status"\s*:\s*(\d+)', line)
+    return int(found.group(1)) if found else 0
+
+
+async def _in_turn(
+    port: int, requests: Iterable[bytes], lost: "asyncio.Future[None]"
+) -> AsyncIterator[tuple[wire.Response, float]]:
+    """Send each request after the answer to the one before; yields answers and seconds."""
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Future[tuple[wire.Response, float]] = loop.create_future()
+    connection = await _connect(port, lambda _, response, now: waiting.set_result((response, now)), lost)
+    for request in requests:
+        start = time.perf_counter()
+        connection.send(request)
+        await asyncio.wait({waiting, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            await lost
+        response, now = waiting.result()
+        waiting = loop.create_future()
+        yield response, now - start
+    connection.close()
+
+
+async def _connect(port: int, answered: Answered, lost: "asyncio.Future[None]") -> HttpConnection:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: HttpConnection(answered, lost), LOOPBACK, port)
+    return connection
+
+
+async def _subscribe(port: int) -> StreamConnection:
+    request = wire.upgrade_request(f"{LOOPBACK}:{port}", _STREAM)
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: StreamConnection(request), LOOPBACK, port
+    )
+    await connection.open
+    return connection
+
+
+async def _until(count: Callable[[], int], wanted: int) -> None:
+    """Wait until `count()` reaches `wanted`, or has not moved for `_PATIENCE` seconds."""
+    known, moved = -1, time.perf_counter()
+    while (now := count()) < wanted:
+        if now != known:
+            known, moved = now, time.perf_counter()
+        elif time.perf_counter() - moved > _PATIENCE:
+            return
+        jobs.tell(jobs.Progress(now, wanted))
+        await asyncio.sleep(0.1)
+
+
+async def _tick(count: Callable[[], int], total: int) -> None:
+    while True:
+        jobs.tell(jobs.Progress(count(), total))
+        await asyncio.sleep(0.25)
+
+
+def _coroutine(job: jobs.Job) -> Coroutine[Any, Any, jobs.Result]:
+    match job:
+        case jobs.PostJob():
+            return post(job)
+        case jobs.BulkJob():
+            return bulk(job)
+        case jobs.GetJob():
+            return get(job)
+        case jobs.ReplayJob():
+            return replay(job)
+        case jobs.SubscribeJob():
+            raise ValueError("subscribers do not run on a loop")
+
+
+def main() -> None:
+    """Read a job, do it, print the result."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    job = jobs.JOB.decode(sys.stdin.buffer.readline())
+    if isinstance(job, jobs.SubscribeJob):
+        jobs.tell(subscribe(job))
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        jobs.tell(runner.run(_coroutine(job)))
+
+
+if __name__ == "__main__":
+    main()

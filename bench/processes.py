@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Server processes under measurement: a started node, the bare servers, and the processor time they use."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.jobs import LOOPBACK
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+
+
+class Server:
+    """A child process that listens on a loopback port."""
+
+    def __init__(
+        self, command: Sequence[str], port: int, log: Path, env: dict[str, str] | None = None
+    ) -> None:
+        self.port = port
+        self._log = log
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                command, stdout=file, stderr=file, env={**os.environ, **(env or {})}, preexec_fn=_many_files
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the process itself; it may have children."""
+        return self._process.pid
+
+    def wait_listening(self, port: int) -> None:
+        """Until `port` takes connections.
+
+        Raises:
+            RuntimeError: The process ended, or did not listen in time; the end of its log is told.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"port {port} is not served; the log ends with:\n{self._log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """Ask it to end, and insist if it does not."""
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(frozen=True)
+class Node:
+    """A started node and where it listens."""
+
+    server: Server
+    port: int
+    stream_port: int
+    data: Path
+
+
+@contextlib.contextmanager
+def node(data: Path) -> Iterator[Node]:
+    """A node of this checkout on the given data folder, with default settings except ports and folder."""
+    data.mkdir(parents=True, exist_ok=True)
+    port, stream_port = free_ports(2)
+    env = {
+        "PLANETMINT_SERVER_BIND": f"{LOOPBACK}:{port}",
+        "PLANETMINT_WSSERVER_HOST": LOOPBACK,
+        "PLANETMINT_WSSERVER_PORT": str(stream_port),
+        "PLANETMINT_WSSERVER_ADVERTISED_PORT": str(stream_port),
+        "PLANETMINT_DATA_DIR": str(data),
+    }
+    command = [str(Path(sys.executable).with_name("planetmint")), "start"]
+    server = Server(command, port, data.with_name(data.name + ".log"), env)
+    try:
+        server.wait_listening(port)
+        server.wait_listening(stream_port)
+        yield Node(server, port, stream_port, data)
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def bare(kind: str, folder: Path, *arguments: int) -> Iterator[int]:
+    """A server of `bench.bare`; gives its port."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "bench.bare", kind, str(port), *map(str, arguments)]
+    server = Server(command, port, folder / f"{kind}.log")
+    try:
+        server.wait_listening(port)
+        yield port
+    finally:
+        server.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Different loopback ports that nobody listened on a moment ago."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in socks:
+            sock.bind((LOOPBACK, 0))
+        return [sock.getsockname()[1] for sock in socks]
+
+
+class Meter:
+    """Processor time of a server and of the whole machine from its making on; 0 where /proc is missing."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._own, self._machine, self._start = _tree_seconds(pid), _busy_seconds(), time.monotonic()
+
+    def server_seconds(self) -> float:
+        """Used by the server and its children."""
+        return _tree_seconds(self._pid) - self._own
+
+    def machine_seconds(self) -> float:
+        """Used by everybody."""
+        return _busy_seconds() - self._machine
+
+    def wall_seconds(self) -> float:
+        """Passed."""
+        return time.monotonic() - self._start
+
+
+def _tree_seconds(pid: int) -> float:
+    ticks, parents = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            one = int(stat.parent.name)
+            parents[one], ticks[one] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family = {pid}
+    while grown := {one for one, parent in parents.items() if parent in family} - family:
+        family |= grown
+    return sum(ticks.get(one, 0) for one in family) / os.sysconf("SC_CLK_TCK")
+
+
+def _busy_seconds() -> float:
+    with contextlib.suppress(OSError):
+        fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+        idle = fields[3] + fields[4]
+        return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _many_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
