@@ -123,4 +123,4 @@ class TransactionTooLarge(InvalidTransaction):
 
 
 class InvariantViolated(Exception):
-    """Something that cannot be: a bug, or a store that has gone wrong. The node stops with a clear message."""
+    """Something that cannot be: a bug, or a store that has gone wrong. The node stops with a message."""

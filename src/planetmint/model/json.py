@@ -13,7 +13,7 @@ import rapidjson
 
 from planetmint.model.errors import SchemaValidationError
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """What JSON can say. Treated as read-only everywhere."""
 
 JsonObject: TypeAlias = dict[str, JsonValue]
@@ -77,9 +77,7 @@ def check_bounds(text: bytes, *, max_depth: int, max_digits: int) -> None:
         return
     bare = _STRING.sub(b'""', text)
     if _depth(bare, max_depth) > max_depth:
-        raise SchemaValidationError(
-            f"arrays and objects nest deeper than {max_depth} levels", rule="json.depth"
-        )
+        raise SchemaValidationError(f"arrays and objects nest deeper than {max_depth} levels", rule="json.depth")
     for literal in _NUMBER.finditer(bare):
         if sum(character in b"0123456789" for character in literal.group()) > max_digits:
             raise SchemaValidationError(f"a number has more than {max_digits} digits", rule="json.digits")
@@ -101,7 +99,5 @@ def _syntax_error(text: bytes, message: str) -> SchemaValidationError:
     if "surrogate" in message:
         return SchemaValidationError("a string holds a lone surrogate", rule="json.surrogate")
     if "too big" in message or _NOT_A_NUMBER.search(_STRING.sub(b'""', text)):
-        return SchemaValidationError(
-            "NaN, Infinity and numbers beyond a double are refused", rule="json.number"
-        )
+        return SchemaValidationError("NaN, Infinity and numbers beyond a double are refused", rule="json.number")
     return SchemaValidationError(f"the text is not JSON ({message.rstrip('.')})", rule=NOT_JSON)

@@ -43,7 +43,7 @@ class OutputRef(NamedTuple):
     """Names an output: the id of its transaction (64 lower-case hex digits) and its index from 0."""
 
     transaction_id: str
-    index: int
+    output_index: int
 
 
 @dataclass(frozen=True, slots=True)

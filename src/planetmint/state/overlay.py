@@ -29,9 +29,7 @@ class Overlay:
         """See `StateView`."""
         return self._base.validators()
 
-    def apply(
-        self, transaction_id: str, spends: Iterable[OutputRef], created: Iterable[OutputRecord]
-    ) -> None:
+    def apply(self, transaction_id: str, spends: Iterable[OutputRef], created: Iterable[OutputRecord]) -> None:
         """Add a verified transaction's effects.
 
         Raises:
