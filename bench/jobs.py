@@ -20,6 +20,7 @@ class Spread(msgspec.Struct, frozen=True):
     """Order statistics of a set of durations, in milliseconds; all 0 when there were none."""
 
     count: int
+    mean: float
     p50: float
     p99: float
     most: float
@@ -28,10 +29,11 @@ class Spread(msgspec.Struct, frozen=True):
 def spread(seconds: Sequence[float]) -> Spread:
     """Order statistics of durations in seconds, by nearest rank."""
     if not seconds:
-        return Spread(0, 0.0, 0.0, 0.0)
+        return Spread(0, 0.0, 0.0, 0.0, 0.0)
     ranked = sorted(seconds)
     last = len(ranked) - 1
-    return Spread(len(ranked), *(1000 * ranked[round(last * part)] for part in (0.5, 0.99, 1.0)))
+    mean = 1000 * sum(ranked) / len(ranked)
+    return Spread(len(ranked), mean, *(1000 * ranked[round(last * part)] for part in (0.5, 0.99, 1.0)))
 
 
 class PostJob(msgspec.Struct, tag="post", frozen=True):
@@ -214,10 +216,9 @@ class LoadProcess:
         assert self._process.stdout is not None
         text = self._process.stdout.readline()
         if not text:
-            raise RuntimeError(
-                f"a load process ended with code {self._process.wait()} before it had a result"
-            )
-        return LINE.decode(text)
+            raise RuntimeError(f"a load process ended with code {self._process.wait()} before it had a result")
+        line: Line = LINE.decode(text)
+        return line
 
 
 def run(job: Job, kind: type[R], watch: Watch | None = None) -> R:

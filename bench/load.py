@@ -23,6 +23,7 @@ from bench.subscribers import subscribe
 from bench.transactions import read_transactions, transaction_id
 
 Answered = Callable[["HttpConnection", wire.Response, float], None]
+Lost = Callable[[ConnectionError], None]
 
 _STREAM = "/api/v1/streams/valid_transactions"
 _EVENT_ID = re.compile(rb'"transaction_id"\s*:\s*"([0-9a-f]{64})"')
@@ -34,7 +35,7 @@ _PATIENCE = 30.0
 class HttpConnection(asyncio.Protocol):
     """A keep-alive connection with one request under way at a time; calls `answered` with each answer."""
 
-    def __init__(self, answered: Answered, lost: "asyncio.Future[None]") -> None:
+    def __init__(self, answered: Answered, lost: Lost) -> None:
         self.index = -1
         """Which request is under way; for the caller."""
         self._answered = answered
@@ -52,8 +53,8 @@ class HttpConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close without a complaint."""
-        if self._transport is not None:
-            self._transport, transport = None, self._transport
+        transport, self._transport = self._transport, None
+        if transport is not None:
             transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -66,8 +67,8 @@ class HttpConnection(asyncio.Protocol):
         self._answered(self, response, now)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._transport is not None and not self._lost.done():
-            self._lost.set_exception(ConnectionError(f"the node closed a connection: {exc}"))
+        if self._transport is not None:
+            self._lost(ConnectionError(f"the node closed a connection: {exc}"))
 
 
 class StreamConnection(asyncio.Protocol):
@@ -134,8 +135,12 @@ async def post(job: jobs.PostJob) -> jobs.PostResult:
             done.set_result(None)
         send_next(connection)
 
+    def on_loss(error: ConnectionError) -> None:
+        if not done.done():
+            done.set_exception(error)
+
     stream = await _subscribe(job.stream_port) if job.stream_port is not None else None
-    connections = [await _connect(job.port, on_answer, done) for _ in range(min(job.connections, job.count))]
+    connections = [await _connect(job.port, on_answer, on_loss) for _ in range(min(job.connections, job.count))]
     ticker = asyncio.create_task(_tick(lambda: tally.total, job.count))
     cpu, start = time.process_time(), time.perf_counter()
     for connection in connections:
@@ -153,7 +158,7 @@ async def post(job: jobs.PostJob) -> jobs.PostResult:
 
 async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
     """Post one NDJSON body after another."""
-    host, lost = f"{LOOPBACK}:{job.port}", asyncio.get_running_loop().create_future()
+    host = f"{LOOPBACK}:{job.port}"
     texts = read_transactions(Path(job.file), job.skip, job.bodies * job.lines)
     path = f"/api/v1/transactions?mode={job.mode}"
     bodies = (b"\n".join(texts[at : at + job.lines]) + b"\n" for at in range(0, len(texts), job.lines))
@@ -161,7 +166,7 @@ async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
     tally = _Tally()
     jobs.tell(jobs.Progress(0, job.bodies))
     cpu, start, times = time.process_time(), time.perf_counter(), list[float]()
-    async for response, seconds in _in_turn(job.port, requests, lost):
+    async for response, seconds in _in_turn(job.port, requests):
         if response.status != 200:
             raise RuntimeError(f"a bulk request was answered with {response.status}: {response.body[:300]!r}")
         for line in response.body.splitlines():
@@ -179,10 +184,9 @@ async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
 
 async def get(job: jobs.GetJob) -> jobs.GetResult:
     """Ask for one path after another."""
-    lost = asyncio.get_running_loop().create_future()
     requests = [wire.get_request(f"{LOOPBACK}:{job.port}", path) for path in job.paths]
     statuses, times, shortest = Counter[int](), list[float](), sys.maxsize
-    async for response, seconds in _in_turn(job.port, requests, lost):
+    async for response, seconds in _in_turn(job.port, requests):
         statuses[response.status] += 1
         times.append(seconds)
         shortest = min(shortest, len(response.body))
@@ -192,9 +196,7 @@ async def get(job: jobs.GetJob) -> jobs.GetResult:
 async def replay(job: jobs.ReplayJob) -> jobs.ReplayResult:
     """Read history as one subscriber; messages are counted, not taken apart."""
     loop = asyncio.get_running_loop()
-    reader = _Reader(
-        wire.upgrade_request(f"{LOOPBACK}:{job.stream_port}", f"{_STREAM}?from_height=1"), job.events
-    )
+    reader = _Reader(wire.upgrade_request(f"{LOOPBACK}:{job.stream_port}", f"{_STREAM}?from_height=1"), job.events)
     cpu, start = time.process_time(), time.perf_counter()
     await loop.create_connection(lambda: reader, LOOPBACK, job.stream_port)
     await _until(lambda: reader.counter.count, job.events)
@@ -285,26 +287,25 @@ def _line_status(line: bytes) -> int:
     return int(found.group(1)) if found else 0
 
 
-async def _in_turn(
-    port: int, requests: Iterable[bytes], lost: "asyncio.Future[None]"
-) -> AsyncIterator[tuple[wire.Response, float]]:
+async def _in_turn(port: int, requests: Iterable[bytes]) -> AsyncIterator[tuple[wire.Response, float]]:
     """Send each request after the answer to the one before; yields answers and seconds."""
     loop = asyncio.get_running_loop()
     waiting: asyncio.Future[tuple[wire.Response, float]] = loop.create_future()
-    connection = await _connect(port, lambda _, response, now: waiting.set_result((response, now)), lost)
+    connection = await _connect(
+        port,
+        lambda _, response, now: waiting.set_result((response, now)),
+        lambda error: waiting.set_exception(error),
+    )
     for request in requests:
         start = time.perf_counter()
         connection.send(request)
-        await asyncio.wait({waiting, lost}, return_when=asyncio.FIRST_COMPLETED)
-        if lost.done():
-            await lost
-        response, now = waiting.result()
+        response, now = await waiting
         waiting = loop.create_future()
         yield response, now - start
     connection.close()
 
 
-async def _connect(port: int, answered: Answered, lost: "asyncio.Future[None]") -> HttpConnection:
+async def _connect(port: int, answered: Answered, lost: Lost) -> HttpConnection:
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(lambda: HttpConnection(answered, lost), LOOPBACK, port)
     return connection
@@ -353,7 +354,7 @@ def _coroutine(job: jobs.Job) -> Coroutine[Any, Any, jobs.Result]:
 
 def main() -> None:
     """Read a job, do it, print the result."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     job = jobs.JOB.decode(sys.stdin.buffer.readline())
     if isinstance(job, jobs.SubscribeJob):

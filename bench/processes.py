@@ -22,14 +22,12 @@ _STOP_SECONDS = 30.0
 class Server:
     """A child process that listens on a loopback port."""
 
-    def __init__(
-        self, command: Sequence[str], port: int, log: Path, env: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], port: int, log: Path, env: dict[str, str] | None = None) -> None:
         self.port = port
         self._log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                command, stdout=file, stderr=file, env={**os.environ, **(env or {})}, preexec_fn=_many_files
+                command, stdout=file, stderr=file, env=_environment(env or {}), preexec_fn=_many_files
             )
 
     @property
@@ -78,13 +76,14 @@ def node(data: Path) -> Iterator[Node]:
     data.mkdir(parents=True, exist_ok=True)
     port, stream_port = free_ports(2)
     env = {
+        "HOME": str(data.parent),
         "PLANETMINT_SERVER_BIND": f"{LOOPBACK}:{port}",
         "PLANETMINT_WSSERVER_HOST": LOOPBACK,
         "PLANETMINT_WSSERVER_PORT": str(stream_port),
         "PLANETMINT_WSSERVER_ADVERTISED_PORT": str(stream_port),
         "PLANETMINT_DATA_DIR": str(data),
     }
-    command = [str(Path(sys.executable).with_name("planetmint")), "start"]
+    command = [sys.executable, "-m", "planetmint", "start"]
     server = Server(command, port, data.with_name(data.name + ".log"), env)
     try:
         server.wait_listening(port)
@@ -155,6 +154,12 @@ def _busy_seconds() -> float:
         idle = fields[3] + fields[4]
         return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")
     return 0.0
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    # What the caller has set for a node of their own must not reach the measured one.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PLANETMINT_")}
+    return {**inherited, **settings}
 
 
 def _many_files() -> None:

@@ -22,13 +22,15 @@ Progress = Callable[[int, int], None]
 _FORMAT = 1
 """Raise it when the content below changes, so that older files are made again."""
 _CHUNK = 500
-_WORDS = (
-    "amber anchor apple arrow autumn barley beacon birch bridge bronze canyon cedar cello circle cobalt copper "
-    "coral cotton crane crystal dawn delta eagle ember falcon fern flint forest garden glacier granite harbor "
-    "hazel heron indigo island ivory jasper kettle lagoon lantern laurel lemon linen maple marble meadow mirror "
-    "nectar oak ocean olive opal orchard otter pebble pepper pine plum prairie quartz raven reed river saffron "
-    "sage silver sparrow spruce summit thistle thunder timber topaz tulip valley velvet violet walnut willow"
-).split()
+_WORD_TEXT = """
+amber anchor apple arrow autumn barley beacon birch bridge bronze canyon cedar cello circle cobalt
+copper coral cotton crane crystal dawn delta eagle ember falcon fern flint forest garden glacier
+granite harbor hazel heron indigo island ivory jasper kettle lagoon lantern laurel lemon linen maple
+marble meadow mirror nectar oak ocean olive opal orchard otter pebble pepper pine plum prairie
+quartz raven reed river saffron sage silver sparrow spruce summit thistle thunder timber topaz tulip
+valley velvet violet walnut willow
+"""
+_WORDS = _WORD_TEXT.split()
 
 
 def canonical(value: object) -> bytes:
@@ -95,16 +97,20 @@ def create(index: int) -> bytes:
     return signed_create(signing_key(index), data, metadata)
 
 
-def transaction_file(count: int, cache: Path, progress: Progress) -> Path:
-    """A file of `count` transactions or more, one a line, made on every core at the first call."""
+def cached_file(count: int, cache: Path, progress: Progress) -> Path:
+    """A file of transactions 0 to `count` or more, one a line, made on every core at the first call."""
     for path in sorted(cache.glob(f"create-v{_FORMAT}-*.ndjson")):
         if int(path.stem.rsplit("-", 1)[1]) >= count:
             return path
-    cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"create-v{_FORMAT}-{count:09}.ndjson"
+    return write_file(cache / f"create-v{_FORMAT}-{count:09}.ndjson", 0, count, progress)
+
+
+def write_file(path: Path, first: int, count: int, progress: Progress) -> Path:
+    """Make a file of `count` transactions from index `first` on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as file:
-        for done, lines in _chunks(count):
+        for done, lines in _chunks(first, count):
             file.write(lines)
             progress(done, count)
     partial.rename(path)
@@ -128,11 +134,11 @@ def transaction_id(text: bytes) -> str:
     return text[start : start + 64].decode()
 
 
-def _chunks(count: int) -> Iterator[tuple[int, bytes]]:
-    spans = [(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+def _chunks(first: int, count: int) -> Iterator[tuple[int, bytes]]:
+    spans = [(at, min(at + _CHUNK, first + count)) for at in range(first, first + count, _CHUNK)]
     with multiprocessing.Pool() as pool:
         for span, lines in zip(spans, pool.imap(_span, spans), strict=True):
-            yield span[1], lines
+            yield span[1] - first, lines
 
 
 def _span(span: tuple[int, int]) -> bytes:

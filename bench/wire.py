@@ -34,7 +34,8 @@ class Frame(NamedTuple):
 
 def post_request(host: str, path: str, body: bytes, content_type: str = "application/json") -> bytes:
     """A complete POST on a connection that stays open."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
