@@ -13,6 +13,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from bench.meter import Usage
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -40,6 +42,8 @@ class PostJob(msgspec.Struct, tag="post", frozen=True):
     """Post transactions one a request over keep-alive connections, and wait for them on the stream."""
 
     port: int
+    server: int
+    """Process id of what is measured."""
     file: str
     skip: int
     count: int
@@ -69,14 +73,14 @@ class PostResult(msgspec.Struct, tag="posted", frozen=True):
     """From the request to the message."""
     stream_after_answer: Spread
     """From the answer to the message; the message may come first."""
-    cpu_seconds: float
-    """Used by the load process while it posted."""
+    usage: Usage
 
 
 class BulkJob(msgspec.Struct, tag="bulk", frozen=True):
     """Post NDJSON bodies one after another over one connection."""
 
     port: int
+    server: int
     file: str
     skip: int
     bodies: int
@@ -92,7 +96,7 @@ class BulkResult(msgspec.Struct, tag="loaded", frozen=True):
     first_refusal: str
     seconds: float
     answer: Spread
-    cpu_seconds: float
+    usage: Usage
 
 
 class GetJob(msgspec.Struct, tag="get", frozen=True):
@@ -115,6 +119,7 @@ class ReplayJob(msgspec.Struct, tag="replay", frozen=True):
     """Read the stream of one subscriber from the first block on until `events` messages came."""
 
     stream_port: int
+    server: int
     events: int
 
 
@@ -127,13 +132,14 @@ class ReplayResult(msgspec.Struct, tag="replayed", frozen=True):
     first_seconds: float
     """From the handshake sent to the first message."""
     received_bytes: int
-    cpu_seconds: float
+    usage: Usage
 
 
 class SubscribeJob(msgspec.Struct, tag="subscribe", frozen=True):
     """Hold many subscribers until each has had `events` messages."""
 
     stream_port: int
+    server: int
     subscribers: int
     events: int
     seconds: float
@@ -149,7 +155,7 @@ class SubscribeResult(msgspec.Struct, tag="subscribed", frozen=True):
     span_seconds: float
     """From the first message of any subscriber to the last one of all."""
     received_bytes: int
-    cpu_seconds: float
+    usage: Usage
 
 
 Job = PostJob | BulkJob | GetJob | ReplayJob | SubscribeJob

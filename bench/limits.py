@@ -40,11 +40,11 @@ def measure(file: Path, folder: Path, seconds: float, subscribers: int) -> Limit
         seconds: For each figure.
         subscribers: Connections for the readers.
     """
-    with processes.bare("uvicorn", folder) as port:
-        posts = _posted(port, file, int(8000 * seconds), connections=32)
-        alone = _posted(port, file, int(2000 * seconds), connections=1)
-    with processes.bare("constant", folder) as port:
-        ceiling = _posted(port, file, int(8000 * seconds), connections=32)
+    with processes.bare("uvicorn", folder) as server:
+        posts = _posted(server, file, int(8000 * seconds), connections=32)
+        alone = _posted(server, file, int(2000 * seconds), connections=1)
+    with processes.bare("constant", folder) as server:
+        ceiling = _posted(server, file, int(8000 * seconds), connections=32)
     return Limits(
         verifications=verifications(seconds),
         syncs=syncs(folder, seconds),
@@ -86,8 +86,16 @@ def syncs(folder: Path, seconds: float) -> float:
     return done / passed
 
 
-def _posted(port: int, file: Path, count: int, connections: int) -> jobs.PostResult:
-    job = jobs.PostJob(port=port, file=str(file), skip=0, count=count, connections=connections, mode="async")
+def _posted(server: processes.Server, file: Path, count: int, connections: int) -> jobs.PostResult:
+    job = jobs.PostJob(
+        port=server.port,
+        server=server.pid,
+        file=str(file),
+        skip=0,
+        count=count,
+        connections=connections,
+        mode="async",
+    )
     return jobs.run(job, jobs.PostResult)
 
 
@@ -96,9 +104,13 @@ def _rate(result: jobs.PostResult) -> float:
 
 
 def _messages(folder: Path, subscribers: int) -> float:
-    with processes.bare("fanout", folder, subscribers) as port:
+    with processes.bare("fanout", folder, subscribers) as server:
         job = jobs.SubscribeJob(
-            stream_port=port, subscribers=subscribers, events=bare.BLOCKS * bare.BLOCK_EVENTS, seconds=10
+            stream_port=server.port,
+            server=server.pid,
+            subscribers=subscribers,
+            events=bare.BLOCKS * bare.BLOCK_EVENTS,
+            seconds=10,
         )
         result = jobs.run(job, jobs.SubscribeResult)
     return result.messages / result.span_seconds

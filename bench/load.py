@@ -19,6 +19,7 @@ import uvloop
 
 from bench import jobs, wire
 from bench.jobs import LOOPBACK
+from bench.meter import Meter, Usage
 from bench.subscribers import subscribe
 from bench.transactions import read_transactions, transaction_id
 
@@ -142,7 +143,7 @@ async def post(job: jobs.PostJob) -> jobs.PostResult:
     stream = await _subscribe(job.stream_port) if job.stream_port is not None else None
     connections = [await _connect(job.port, on_answer, on_loss) for _ in range(min(job.connections, job.count))]
     ticker = asyncio.create_task(_tick(lambda: tally.total, job.count))
-    cpu, start = time.process_time(), time.perf_counter()
+    meter, start = Meter(job.server), time.perf_counter()
     for connection in connections:
         send_next(connection)
     await done
@@ -150,10 +151,10 @@ async def post(job: jobs.PostJob) -> jobs.PostResult:
     ticker.cancel()
     if stream is not None:
         await _until(lambda: len(stream.messages), tally.statuses[202])
-    cpu = time.process_time() - cpu
+    usage = meter.read()
     for connection in connections:
         connection.close()
-    return _posted(texts, tally, start, posting, sent, answered, stream.messages if stream else [], cpu)
+    return _posted(texts, tally, start, posting, sent, answered, stream.messages if stream else [], usage)
 
 
 async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
@@ -165,7 +166,7 @@ async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
     requests = [wire.post_request(host, path, body, "application/x-ndjson") for body in bodies]
     tally = _Tally()
     jobs.tell(jobs.Progress(0, job.bodies))
-    cpu, start, times = time.process_time(), time.perf_counter(), list[float]()
+    meter, start, times = Meter(job.server), time.perf_counter(), list[float]()
     async for response, seconds in _in_turn(job.port, requests):
         if response.status != 200:
             raise RuntimeError(f"a bulk request was answered with {response.status}: {response.body[:300]!r}")
@@ -178,7 +179,7 @@ async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
         first_refusal=tally.first_refusal,
         seconds=time.perf_counter() - start,
         answer=jobs.spread(times),
-        cpu_seconds=time.process_time() - cpu,
+        usage=meter.read(),
     )
 
 
@@ -197,7 +198,7 @@ async def replay(job: jobs.ReplayJob) -> jobs.ReplayResult:
     """Read history as one subscriber; messages are counted, not taken apart."""
     loop = asyncio.get_running_loop()
     reader = _Reader(wire.upgrade_request(f"{LOOPBACK}:{job.stream_port}", f"{_STREAM}?from_height=1"), job.events)
-    cpu, start = time.process_time(), time.perf_counter()
+    meter, start = Meter(job.server), time.perf_counter()
     await loop.create_connection(lambda: reader, LOOPBACK, job.stream_port)
     await _until(lambda: reader.counter.count, job.events)
     return jobs.ReplayResult(
@@ -205,7 +206,7 @@ async def replay(job: jobs.ReplayJob) -> jobs.ReplayResult:
         seconds=reader.last - start,
         first_seconds=reader.first - start,
         received_bytes=reader.received,
-        cpu_seconds=time.process_time() - cpu,
+        usage=meter.read(),
     )
 
 
@@ -253,7 +254,7 @@ def _posted(
     sent: list[float],
     answered: list[float],
     messages: list[tuple[float, bytes]],
-    cpu: float,
+    usage: Usage,
 ) -> jobs.PostResult:
     index_of = {transaction_id(text): index for index, text in enumerate(texts)}
     seen: dict[int, float] = {}
@@ -278,7 +279,7 @@ def _posted(
         answer=jobs.spread([after - before for before, after in zip(sent, answered, strict=True)]),
         stream=jobs.spread([at - sent[index] for index, at in seen.items()]),
         stream_after_answer=jobs.spread([at - answered[index] for index, at in seen.items()]),
-        cpu_seconds=cpu,
+        usage=usage,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Server processes under measurement: a started node, the bare servers, and the processor time they use."""
+"""Server processes under measurement: a started node and the bare servers."""
 
 import contextlib
 import os
@@ -94,14 +94,14 @@ def node(data: Path) -> Iterator[Node]:
 
 
 @contextlib.contextmanager
-def bare(kind: str, folder: Path, *arguments: int) -> Iterator[int]:
-    """A server of `bench.bare`; gives its port."""
+def bare(kind: str, folder: Path, *arguments: int) -> Iterator[Server]:
+    """A server of `bench.bare`."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "bench.bare", kind, str(port), *map(str, arguments)]
     server = Server(command, port, folder / f"{kind}.log")
     try:
         server.wait_listening(port)
-        yield port
+        yield server
     finally:
         server.stop()
 
@@ -113,47 +113,6 @@ def free_ports(count: int) -> list[int]:
         for sock in socks:
             sock.bind((LOOPBACK, 0))
         return [sock.getsockname()[1] for sock in socks]
-
-
-class Meter:
-    """Processor time of a server and of the whole machine from its making on; 0 where /proc is missing."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._own, self._machine, self._start = _tree_seconds(pid), _busy_seconds(), time.monotonic()
-
-    def server_seconds(self) -> float:
-        """Used by the server and its children."""
-        return _tree_seconds(self._pid) - self._own
-
-    def machine_seconds(self) -> float:
-        """Used by everybody."""
-        return _busy_seconds() - self._machine
-
-    def wall_seconds(self) -> float:
-        """Passed."""
-        return time.monotonic() - self._start
-
-
-def _tree_seconds(pid: int) -> float:
-    ticks, parents = {}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            one = int(stat.parent.name)
-            parents[one], ticks[one] = int(fields[1]), int(fields[11]) + int(fields[12])
-    family = {pid}
-    while grown := {one for one, parent in parents.items() if parent in family} - family:
-        family |= grown
-    return sum(ticks.get(one, 0) for one in family) / os.sysconf("SC_CLK_TCK")
-
-
-def _busy_seconds() -> float:
-    with contextlib.suppress(OSError):
-        fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-        idle = fields[3] + fields[4]
-        return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")
-    return 0.0
 
 
 def _environment(settings: dict[str, str]) -> dict[str, str]:

@@ -74,14 +74,16 @@ def show(report: Report, console: Console) -> None:
     console.print()
     console.print(_limits_table(report))
     table = Table(title="Figures", title_justify="left")
-    for heading in _HEADINGS:
+    for heading in _HEADINGS[:-1]:
         table.add_column(heading, justify="right" if heading in ("measured", "floor", "aim") else "left")
     for row in report.rows:
         colour = {"aim": "green", "floor": "yellow", "missed": "red"}.get(row.verdict, "default")
         cells = _cells(row)
         cells[1] = f"[{colour}]{cells[1]}[/]"
-        table.add_row(*cells)
+        table.add_row(*cells[:-1])
     console.print(table)
+    for row in report.rows:
+        console.print(f"{row.what}: [dim]{row.detail}[/]", highlight=False)
 
 
 def markdown(report: Report) -> str:

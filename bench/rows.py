@@ -89,7 +89,6 @@ def throughput(bench: Bench) -> Iterator[Row]:
     with _fresh_node(bench, "throughput") as node:
         _post(node, file, 0, _WARM_UP, scale.connections, "async")
         for turn, mode in enumerate(("async", "commit")):
-            meter = processes.Meter(node.server.pid)
             with bench.step(f"post {scale.posts:,} transactions, mode={mode}") as watch:
                 result = _post(
                     node, file, _WARM_UP + turn * scale.posts, scale.posts, scale.connections, mode, watch
@@ -104,7 +103,7 @@ def throughput(bench: Bench) -> Iterator[Row]:
                 limit_name="tx/s (the lower of bare POST and Ed25519)",
                 detail=f"{scale.posts:,} posted, {result.committed:,} committed in {result.blocks:,} blocks; "
                 f"answer p50 {result.answer.p50:.1f} ms, p99 {result.answer.p99:.1f} ms; "
-                + _processor(meter, result.committed, result.cpu_seconds),
+                + result.usage.text(result.committed),
             )
 
 
@@ -144,11 +143,14 @@ def fanout(bench: Bench) -> Iterator[Row]:
     file = bench.file(_WARM_UP + count)
     with _fresh_node(bench, "fanout") as node:
         _post(node, file, 0, _WARM_UP, scale.connections, "async")
-        readers = jobs.LoadProcess(jobs.SubscribeJob(node.stream_port, scale.subscribers, count, seconds=20))
+        readers = jobs.LoadProcess(
+            jobs.SubscribeJob(node.stream_port, node.server.pid, scale.subscribers, count, seconds=20)
+        )
         try:
             readers.wait_ready()
-            meter = processes.Meter(node.server.pid)
-            load = jobs.BulkJob(node.port, str(file), _WARM_UP, scale.fanout_blocks, _BLOCK, "commit")
+            load = jobs.BulkJob(
+                node.port, node.server.pid, str(file), _WARM_UP, scale.fanout_blocks, _BLOCK, "commit"
+            )
             with bench.step(
                 f"{scale.fanout_blocks} blocks of {_BLOCK} to {scale.subscribers:,} subscribers"
             ) as watch:
@@ -170,17 +172,15 @@ def fanout(bench: Bench) -> Iterator[Row]:
         limit=bench.limits.messages,
         limit_name="messages/s (bare writes)",
         detail=f"{result.messages:,} messages, {result.received_bytes / 1e6:,.0f} MB in "
-        f"{result.span_seconds:.2f} s; " + _processor(meter, count, result.cpu_seconds),
+        f"{result.span_seconds:.2f} s; " + result.usage.text(count),
     )
 
 
 def replay(bench: Bench) -> Iterator[Row]:
     """One subscriber reads history with `from_height=1`."""
     events = min(bench.scale.replayed, bench.scale.many)
-    with _filled_node(bench) as node:
-        meter = processes.Meter(node.server.pid)
-        with bench.step(f"replay {events:,} events") as watch:
-            result = jobs.run(jobs.ReplayJob(node.stream_port, events), jobs.ReplayResult, watch)
+    with _filled_node(bench) as node, bench.step(f"replay {events:,} events") as watch:
+        result = jobs.run(jobs.ReplayJob(node.stream_port, node.server.pid, events), jobs.ReplayResult, watch)
     if result.events < events:
         raise BenchFailed(f"{result.events:,} of {events:,} events were replayed")
     yield Row(
@@ -192,7 +192,7 @@ def replay(bench: Bench) -> Iterator[Row]:
         limit=bench.limits.messages,
         limit_name="messages/s (bare writes)",
         detail=f"{result.events:,} events, {result.received_bytes / 1e6:,.0f} MB; first after "
-        f"{1000 * result.first_seconds:.0f} ms; " + _processor(meter, result.events, result.cpu_seconds),
+        f"{1000 * result.first_seconds:.0f} ms; " + result.usage.text(result.events),
     )
 
 
@@ -296,7 +296,9 @@ def _layout() -> str:
 
 def _fill(bench: Bench, node: processes.Node, count: int) -> None:
     file = bench.file(count)
-    job = jobs.BulkJob(node.port, str(file), 0, max(count // _BULK, 1), min(count, _BULK), "commit")
+    job = jobs.BulkJob(
+        node.port, node.server.pid, str(file), 0, max(count // _BULK, 1), min(count, _BULK), "commit"
+    )
     with bench.step(f"store {count:,} transactions") as watch:
         result = jobs.run(job, jobs.BulkResult, watch)
     _accepted(result.statuses, count, result.first_refusal)
@@ -310,7 +312,9 @@ def _new_file(bench: Bench, count: int) -> Path:
 
 
 def _blocks(node: processes.Node, file: Path, skip: int, blocks: int, watch: jobs.Watch) -> jobs.BulkResult:
-    result = jobs.run(jobs.BulkJob(node.port, str(file), skip, blocks, _BLOCK, "commit"), jobs.BulkResult, watch)
+    result = jobs.run(
+        jobs.BulkJob(node.port, node.server.pid, str(file), skip, blocks, _BLOCK, "commit"), jobs.BulkResult, watch
+    )
     _accepted(result.statuses, blocks * _BLOCK, result.first_refusal)
     return result
 
@@ -324,7 +328,7 @@ def _post(
     mode: str,
     watch: jobs.Watch | None = None,
 ) -> jobs.PostResult:
-    job = jobs.PostJob(node.port, str(file), skip, count, connections, mode, node.stream_port)
+    job = jobs.PostJob(node.port, node.server.pid, str(file), skip, count, connections, mode, node.stream_port)
     result = jobs.run(job, jobs.PostResult, watch)
     _accepted(result.statuses, count, result.first_refusal)
     if result.committed != count or result.repeated:
@@ -337,16 +341,6 @@ def _post(
 def _accepted(statuses: dict[int, int], count: int, first_refusal: str) -> None:
     if statuses != {202: count}:
         raise BenchFailed(f"not all of {count:,} transactions were accepted: {statuses}; {first_refusal}")
-
-
-def _processor(meter: processes.Meter, units: int, load_seconds: float) -> str:
-    """Who used the processors; tells how much a figure can be trusted on a shared machine."""
-    wall, own = meter.wall_seconds(), meter.server_seconds()
-    others = max(meter.machine_seconds() - own - load_seconds, 0.0)
-    return (
-        f"node {own / wall:.2f} cores ({1e6 * own / units:,.0f} us each), load {load_seconds / wall:.2f}, "
-        f"others {others / wall:.2f}"
-    )
 
 
 def _mean(values: Iterator[float]) -> float:

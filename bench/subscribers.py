@@ -11,6 +11,7 @@ import socket
 import time
 
 from bench import jobs, wire
+from bench.meter import Meter
 
 _READ = 1 << 20
 _PATH = "/api/v1/streams/valid_transactions"
@@ -51,13 +52,13 @@ def _read_all(
     view = memoryview(buffer)[_KEEP:]
     first = last = 0.0
     received = complete = 0
-    cpu = time.process_time()
+    meter = Meter(job.server)
     while complete < len(subscribers):
         ready = poll.poll(job.seconds)
         if not ready:
             break
-        now = time.perf_counter()
-        first = first or now
+        if not first:
+            first, meter = time.perf_counter(), Meter(job.server)
         for descriptor, _ in ready:
             subscriber = subscribers[descriptor]
             size = subscriber.sock.recv_into(view)
@@ -74,7 +75,7 @@ def _read_all(
         complete=complete,
         span_seconds=last - first,
         received_bytes=received,
-        cpu_seconds=time.process_time() - cpu,
+        usage=meter.read(),
     )
 
 
