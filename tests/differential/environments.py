@@ -76,7 +76,15 @@ def make_all() -> dict[str, Path]:
 def _make(folder: Path, name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _run([_python(), "-m", "venv", str(folder)])
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    pip = [
+        str(folder / "bin" / "python"),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-deps",
+    ]
     _run([*pip, *BUILD_TOOLS])
     _run([*pip, "--no-build-isolation", *COMMON, *PACKAGES[name]])
     _stamp(folder).write_text(_recipe(name), encoding="utf-8")

@@ -8,7 +8,7 @@ Source: transactions 4 and 5.
 
 import base64
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -52,15 +52,19 @@ def sha3(text: str) -> bytes:
     return hashlib.sha3_256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def compute_id(transaction: Mapping[str, Json]) -> str:
+Writer = Callable[[Json], str]
+"""What makes canonical text of a value; another one than `canonical` where a value holds a place mark."""
+
+
+def compute_id(transaction: Mapping[str, Json], write: Writer = canonical) -> str:
     """The id that `transaction` should have (transactions 4.2)."""
-    return sha3(canonical({**transaction, "id": None})).hex()
+    return sha3(write({**transaction, "id": None})).hex()
 
 
-def signing_message(transaction: Mapping[str, Json], index: int) -> bytes:
+def signing_message(transaction: Mapping[str, Json], index: int, write: Writer = canonical) -> bytes:
     """The digest that the leaves of input `index` sign (transactions 4.3)."""
     bare = [{**item, "fulfillment": None} if isinstance(item, dict) else item for item in transaction["inputs"]]
-    text = canonical({**transaction, "inputs": bare, "id": None})
+    text = write({**transaction, "inputs": bare, "id": None})
     reference = bare[index].get("fulfills")
     if isinstance(reference, dict):
         text += f"{reference.get('transaction_id')}{reference.get('output_index')}"
