@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Every setting of the node: its type, its bounds, its default and what it does.
+
+One field is one setting; docs/configuration.md is generated from this module, so a description here is what
+operators read. Where values come from is the business of `planetmint.runtime.settings_sources`.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+from msgspec import Meta, Struct, field, to_builtins
+
+from planetmint.model.json import JsonValue
+from planetmint.model.parameters import ChainParameters, ContractParameters, ScriptMode, ZenroomMode
+
+LEVELS = ("debug", "benchmark", "info", "warning", "error", "critical")
+"""Names of log levels; `benchmark` is the old servers' and means `info`."""
+
+MASK = "********"
+"""What stands for a password wherever the configuration is shown."""
+
+LEDGER_FILE = "ledger.sqlite"
+"""The database file in the data folder where `database.path` names no other."""
+
+Level = Literal["debug", "benchmark", "info", "warning", "error", "critical"]
+Backend = Literal["sqlite", "tarantool_db"]
+Engine = Literal["solo", "cometbft"]
+Scheme = Literal["ws", "wss"]
+BlockView = Literal["auto", "heights", "block"]
+
+Amount = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1_024)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Text = Annotated[str, Meta(min_length=1)]
+Address = Annotated[str, Meta(title="`host:port`", pattern=r"^(\[[^\[\]\s]+\]|[^\[\]:\s/]*):[0-9]{1,5}$")]
+ChainName = Annotated[
+    str,
+    Meta(title="1 to 50 letters, digits, `.`, `_` or `-`", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"),
+]
+
+_DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+_LINE_FORMAT = "[%(asctime)s] [%(levelname)s] (%(name)s) %(message)s (%(processName)-10s - pid: %(process)d)"
+
+
+class ConfigurationError(Exception):
+    """A setting that the node cannot work with; the message is one line: what, where, and what to do."""
+
+
+def about(text: str) -> Meta:
+    """What a setting does, as the reference shows it."""
+    return Meta(description=text)
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True):
+    """The Web API: where it listens and how."""
+
+    bind: Annotated[Address, about("Address and port: `localhost:9984`, `0.0.0.0:9984`, `[::]:9984`.")] = (
+        "localhost:9984"
+    )
+    loglevel: Annotated[Level, about("Level of the web server's own log.")] = "info"
+    workers: Annotated[
+        Count | None, about("Taken from files of the old servers without effect: one process serves the Web API.")
+    ] = None
+    threads: Annotated[Count | None, about("Threads that check signatures; null: one per processor.")] = None
+    backlog: Annotated[Count, about("Connections that the system may hold until they are accepted.")] = 2048
+    keepalive: Annotated[Count, about("Seconds that an idle connection is kept open.")] = 75
+    graceful_timeout: Annotated[
+        Amount, about("Seconds that requests under way get to finish when the node stops.")
+    ] = 10
+    certfile: Annotated[Text | None, about("Certificate chain (PEM); with `keyfile`, serves HTTPS.")] = None
+    keyfile: Annotated[Text | None, about("Private key of the certificate (PEM).")] = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (without brackets; empty for every interface) and port that `bind` names."""
+        host, _, port = self.bind.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class WsServerSettings(Struct, frozen=True, kw_only=True):
+    """The event stream: where it listens, what the Web API tells clients about it, and its bounds."""
+
+    scheme: Annotated[
+        Scheme, about("`wss` speaks TLS here if there are `certfile` and `keyfile`; else TLS is a proxy's work.")
+    ] = "ws"
+    host: Annotated[Text, about("Host name or address to listen on.")] = "localhost"
+    port: Annotated[Port, about("Port to listen on.")] = 9985
+    advertised_scheme: Annotated[Scheme, about("Scheme in the URLs that the Web API shows.")] = "ws"
+    advertised_host: Annotated[Text, about("Host in the URLs that the Web API shows.")] = "localhost"
+    advertised_port: Annotated[Port, about("Port in the URLs that the Web API shows.")] = 9985
+    max_connections: Annotated[
+        Count, about("Subscribers at the same time; one more is answered 503 with `Retry-After`.")
+    ] = 20_000
+    ping_interval: Annotated[Seconds, about("Seconds between pings; who misses two is disconnected.")] = 30.0
+    max_message_bytes: Annotated[
+        Annotated[int, Meta(ge=125)],
+        about("Longest message from a client (it is thrown away); longer: close 1009."),
+    ] = 65_536
+    stall_timeout: Annotated[
+        Seconds, about("Seconds after which a client whose socket takes nothing is closed with 1013.")
+    ] = 30.0
+    certfile: Annotated[Text | None, about("Certificate chain (PEM).")] = None
+    keyfile: Annotated[Text | None, about("Private key of the certificate (PEM).")] = None
+
+    @property
+    def advertised_url(self) -> str:
+        """Scheme, host and port that clients are told, without a path (event-stream ES-4)."""
+        return f"{self.advertised_scheme}://{self.advertised_host}:{self.advertised_port}"
+
+
+class TendermintSettings(Struct, frozen=True, kw_only=True):
+    """Where the consensus engine answers; not used by `consensus.engine=solo`."""
+
+    host: Annotated[Text, about("Host of the engine's RPC.")] = "localhost"
+    port: Annotated[Port, about("Port of the engine's RPC.")] = 26657
+    version: Annotated[str, about("The engine's version; for information only.")] = "v0.38.26"
+    p2p_port: Annotated[Port, about("Port on which a managed engine meets its peers.")] = 26656
+
+
+class SqliteSettings(Struct, frozen=True, kw_only=True):
+    """The built-in database: one file, no service."""
+
+    backend: Annotated[Literal["sqlite"], about("The storage backend.")] = "sqlite"
+    path: Annotated[Text | None, about(f"The database file; null: `{LEDGER_FILE}` in `data.dir`.")] = None
+
+
+class TarantoolSettings(Struct, frozen=True, kw_only=True):
+    """A Tarantool server. This version reads and writes these settings, but cannot run on Tarantool yet."""
+
+    backend: Annotated[Literal["tarantool_db"], about("The storage backend.")] = "tarantool_db"
+    host: Annotated[Text, about("Host of the server.")] = "localhost"
+    port: Annotated[Port, about("Port of the server.")] = 3303
+    name: Annotated[Text, about("Name of the database.")] = "universe"
+    login: Annotated[str | None, about("User name; null: `guest`.")] = "guest"
+    password: Annotated[str | None, about("Password of that user; never shown.")] = ""
+    connection_timeout: Annotated[Count, about("Milliseconds that connecting may take.")] = 5000
+    max_tries: Annotated[Amount, about("Attempts to connect; 0: for ever.")] = 3
+    reconnect_delay: Annotated[Annotated[float, Meta(ge=0)], about("Seconds between two attempts.")] = 0.5
+    managed: Annotated[
+        bool | None, about("Start and supervise the server as a child; null: where `host` is this machine.")
+    ] = None
+
+
+DatabaseSettings = SqliteSettings | TarantoolSettings
+
+
+class LogSettings(Struct, frozen=True, kw_only=True):
+    """What is logged, where, and in which form. The console is stderr."""
+
+    file: Annotated[
+        Text | None, about("Log file, rotated at 209,715,200 bytes with 5 old ones kept; null: none.")
+    ] = None
+    error_file: Annotated[Text | None, about("The same for messages of level ERROR and above; null: none.")] = None
+    level_console: Annotated[Level, about("Least level on the console.")] = "info"
+    level_logfile: Annotated[Level, about("Least level in `file`.")] = "info"
+    datefmt_console: Annotated[str, about("Form of times on the console (as for strftime).")] = _DATE_FORMAT
+    datefmt_logfile: Annotated[str, about("Form of times in the files (as for strftime).")] = _DATE_FORMAT
+    fmt_console: Annotated[str, about("Form of a line on the console (as for Python's logging).")] = _LINE_FORMAT
+    fmt_logfile: Annotated[str, about("Form of a line in the files (as for Python's logging).")] = _LINE_FORMAT
+    granular_levels: Annotated[
+        dict[str, Level],
+        about(
+            'Least level of single loggers: `{"planetmint.http": "debug"}`; '
+            "in the environment `planetmint.http=debug:uvicorn=error`."
+        ),
+    ] = field(default_factory=dict)
+
+
+class ApiSettings(Struct, frozen=True, kw_only=True):
+    """Behaviour and bounds of the Web API."""
+
+    block_by_transaction: Annotated[
+        BlockView,
+        about(
+            "Form of the answer to `GET /blocks?transaction_id=`: `heights` (BigchainDB), `block` (Planetmint 2) "
+            "or `auto`, which follows the transaction's version."
+        ),
+    ] = "auto"
+    max_body_bytes: Annotated[Bytes, about("Longest body with one transaction; a longer one: 413.")] = 1_048_576
+    bulk_max_lines: Annotated[Count, about("Most transactions in one bulk request; more: 413.")] = 10_000
+    bulk_max_bytes: Annotated[Bytes, about("Longest body of a bulk request; a longer one: 413.")] = 67_108_864
+
+
+class AbciSettings(Struct, frozen=True, kw_only=True):
+    """Where the node listens for the consensus engine; not used by `consensus.engine=solo`."""
+
+    host: Annotated[Text, about("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[Port, about("Port to listen on.")] = 26658
+
+
+def default_data_folder(environ: Mapping[str, str] | None = None, platform: str | None = None) -> str:
+    """`planetmint` in the user's data folder of the platform."""
+    environ = os.environ if environ is None else environ
+    home = environ.get("HOME") or os.path.expanduser("~")
+    if (platform or sys.platform) == "darwin":
+        return str(Path(home, "Library", "Application Support", "planetmint"))
+    # The XDG rules: a relative path there is to be ignored.
+    shared = environ.get("XDG_DATA_HOME", "")
+    base = Path(shared) if os.path.isabs(shared) else Path(home, ".local", "share")
+    return str(base / "planetmint")
+
+
+class DataSettings(Struct, frozen=True, kw_only=True):
+    """Where the node keeps everything that it writes."""
+
+    dir: Annotated[
+        Text,
+        about(
+            "Folder of the database file, the validator key and the node's other files. Default: `planetmint` in "
+            "the user's data folder, which is `$XDG_DATA_HOME` or `~/.local/share` (macOS: "
+            "`~/Library/Application Support`)."
+        ),
+    ] = field(default_factory=default_data_folder)
+
+    @property
+    def path(self) -> Path:
+        """The folder as an absolute path; it may not exist yet."""
+        return Path(self.dir).expanduser().absolute()
+
+
+class ConsensusSettings(Struct, frozen=True, kw_only=True):
+    """What orders transactions into blocks."""
+
+    engine: Annotated[
+        Engine,
+        about(
+            "`solo`: this process makes the blocks; `cometbft`: not in this version. Where nothing is set: "
+            "`cometbft` for a Tarantool database, as on the old servers, else `solo`."
+        ),
+    ] = "solo"
+    managed: Annotated[
+        bool | None, about("Start and supervise the engine as a child; null: where its host is this machine.")
+    ] = None
+
+
+class ContractSettings(Struct, frozen=True, kw_only=True):
+    """Contracts of a new chain. This version has no contract engine: only `off` can be founded."""
+
+    zenroom: Annotated[ZenroomMode | None, about("Zenroom conditions; null: as this machine can.")] = None
+    scripts: Annotated[ScriptMode | None, about("Scripts of version 3.0; null: as this machine can.")] = None
+    max_bytes: Annotated[int, Meta(ge=1, le=1_000_000), about("Longest script.")] = 16_384
+    max_data_bytes: Annotated[int, Meta(ge=1, le=1_000_000), about("Longest data and keys together.")] = 100_000
+    max_statements: Annotated[int, Meta(ge=1, le=100_000), about("Most statements of a script.")] = 200
+    max_number: Annotated[int, Meta(ge=1, le=10_000_000), about("Highest number that sets a count or size.")] = (
+        10_000
+    )
+    max_per_block: Annotated[int, Meta(ge=1, le=100_000), about("Most contracts in one block.")] = 200
+
+
+class ChainSettings(Struct, frozen=True, kw_only=True):
+    """Parameters of a new chain, fixed when it is founded at the first start; without effect later."""
+
+    id: Annotated[ChainName | None, about("Name of the chain; null: one is made.")] = None
+    max_transaction_bytes: Annotated[
+        int, Meta(ge=1_024, le=1_000_000), about("Longest transaction in canonical form.")
+    ] = 700_000
+    max_json_depth: Annotated[int, Meta(ge=16, le=400), about("Deepest nesting of arrays and objects.")] = 400
+    max_number_digits: Annotated[int, Meta(ge=20, le=308), about("Most digits of a number.")] = 308
+    max_inputs: Annotated[int, Meta(ge=1, le=10_000), about("Most inputs of a transaction.")] = 1_000
+    max_outputs: Annotated[int, Meta(ge=1, le=10_000), about("Most outputs of a transaction.")] = 1_000
+    max_condition_depth: Annotated[int, Meta(ge=1, le=64), about("Deepest nesting of thresholds.")] = 16
+    max_condition_leaves: Annotated[int, Meta(ge=1, le=10_000), about("Most leaves of one condition.")] = 1_000
+    contracts: ContractSettings = field(default_factory=ContractSettings)
+
+    def parameters(self) -> ChainParameters:
+        """The founding parameters that these settings ask for; contracts are off where nothing is set."""
+        asked = self.contracts
+        return ChainParameters(
+            max_transaction_bytes=self.max_transaction_bytes,
+            max_json_depth=self.max_json_depth,
+            max_number_digits=self.max_number_digits,
+            max_inputs=self.max_inputs,
+            max_outputs=self.max_outputs,
+            max_condition_depth=self.max_condition_depth,
+            max_condition_leaves=self.max_condition_leaves,
+            contracts=ContractParameters(
+                zenroom=asked.zenroom or "off",
+                scripts=asked.scripts or "off",
+                max_bytes=asked.max_bytes,
+                max_data_bytes=asked.max_data_bytes,
+                max_statements=asked.max_statements,
+                max_number=asked.max_number,
+                max_per_block=asked.max_per_block,
+            ),
+        )
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The effective configuration, by sections."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    wsserver: WsServerSettings = field(default_factory=WsServerSettings)
+    tendermint: TendermintSettings = field(default_factory=TendermintSettings)
+    database: DatabaseSettings = field(default_factory=SqliteSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    abci: AbciSettings = field(default_factory=AbciSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
+    chain: ChainSettings = field(default_factory=ChainSettings)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file, absolute. Raises ConfigurationError where the database is not a file."""
+        if not isinstance(self.database, SqliteSettings):
+            raise ConfigurationError(f"database.backend is {self.database.backend}, which is not a file")
+        if self.database.path is None:
+            return self.data.path / LEDGER_FILE
+        return Path(self.database.path).expanduser().absolute()
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """The settings as a JSON object by sections, with secrets."""
+        return cast(dict[str, JsonValue], to_builtins(self))
+
+    def to_public_json(self) -> dict[str, JsonValue]:
+        """As `to_json`, with a mask in place of a password that is not empty."""
+        document = self.to_json()
+        database = cast(dict[str, JsonValue], document["database"])
+        if database.get("password"):
+            database["password"] = MASK
+        return document
