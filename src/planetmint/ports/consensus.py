@@ -77,12 +77,17 @@ class Lifecycle(Protocol):
         """
         ...
 
-    async def commit(self, signature: str = "") -> None:
+    async def commit(self, header: BlockHeader | None = None) -> None:
         """Store the block that was finalized last, durably; then publish its events and wake who waits for it.
 
         Args:
-            signature: Of the header, 128 hex digits, where the engine leaves signing to the application.
+            header: `header()` with the maker's signature, where the node makes its own blocks; None where the
+                engine keeps the signed header.
         """
+        ...
+
+    async def discard(self) -> None:
+        """Forget the block that was finalized last, which accepted nothing; wake who waits with the verdicts."""
         ...
 
     def header(self) -> BlockHeader:
@@ -115,6 +120,6 @@ class Consensus(Protocol):
         ...
 
     @property
-    def healthy(self) -> bool:
-        """Whether blocks are being made."""
+    def trouble(self) -> str | None:
+        """Why no blocks are made at present, in a sentence; None while all is well."""
         ...

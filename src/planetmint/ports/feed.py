@@ -7,7 +7,7 @@ from typing import Protocol
 from planetmint.model.block import BlockEvents
 
 Listener = Callable[[BlockEvents], None]
-"""Called in the event loop once per block, in height order, after the block is durable; must not block or raise."""
+"""Called in the event loop once per block, in height order, after it is durable; must not block or raise."""
 
 
 class EventFeed(Protocol):

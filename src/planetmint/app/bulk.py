@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Many transactions in one submission, one a line, each checked on top of the accepted ones before it.
+
+Source: http-api 4.3, "bulk".
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from planetmint.app.application import BulkOutcome, Mode
+from planetmint.app.intake import committed, refuse_in_trouble
+from planetmint.app.lifecycle import BlockLifecycle, Waiter, reads_of
+from planetmint.app.signatures import Verifier
+from planetmint.model import json
+from planetmint.model.errors import InvalidTransaction, SchemaValidationError
+from planetmint.model.transaction import Transaction
+from planetmint.ports.consensus import Consensus
+from planetmint.ports.errors import EngineError, MempoolFull, StoreError
+from planetmint.ports.store import Store
+from planetmint.rules import created_outputs, decode_transaction, verify_transaction
+from planetmint.state.overlay import Overlay
+
+_CHUNK = 256
+"""Lines that are looked at together."""
+
+Refusal = InvalidTransaction | StoreError | EngineError
+
+
+async def submit_lines(session: "BulkSession", lines: AsyncIterator[bytes]) -> AsyncIterator[BulkOutcome]:
+    """Feed lines to a session as they come in; outcomes in the same order.
+
+    A sender that waits for its answers before it sends more gets them.
+    """
+    chunk: list[bytes] = []
+    reading = asyncio.ensure_future(_next(lines))
+    try:
+        while True:
+            if chunk and not reading.done():
+                await asyncio.sleep(0)
+            if len(chunk) >= _CHUNK or (chunk and not reading.done()):
+                for outcome in await session.submit(chunk):
+                    yield outcome
+                chunk = []
+            line = await reading
+            if line is None:
+                break
+            chunk.append(line)
+            reading = asyncio.ensure_future(_next(lines))
+        for outcome in await session.submit(chunk):
+            yield outcome
+    finally:
+        reading.cancel()
+
+
+class BulkSession:
+    """The state of one bulk submission: its accepted lines that are in no block yet."""
+
+    def __init__(
+        self,
+        store: Store,
+        lifecycle: BlockLifecycle,
+        consensus: Consensus,
+        verifier: Verifier,
+        *,
+        mode: Mode,
+        commit_timeout: float,
+    ) -> None:
+        self._store = store
+        self._lifecycle = lifecycle
+        self._consensus = consensus
+        self._verifier = verifier
+        self._mode = mode
+        self._commit_timeout = commit_timeout
+        self._uncommitted: dict[str, Transaction] = {}
+        self._full: MempoolFull | None = None
+
+    async def submit(self, lines: Sequence[bytes]) -> list[BulkOutcome]:
+        """Outcomes of some more lines, in order."""
+        decoded = [self._decode(line) for line in lines]
+        try:
+            overlay = await self._overlay([item for item in decoded if isinstance(item, Transaction)])
+        except StoreError as error:
+            return [BulkOutcome(_id(line, item), error) for line, item in zip(lines, decoded, strict=True)]
+        answers = [await self._take(item, overlay) for item in decoded]
+        outcomes = []
+        for line, item, answer in zip(lines, decoded, answers, strict=True):
+            refusal = await self._settled(item, answer) if isinstance(answer, asyncio.Future) else answer
+            outcomes.append(BulkOutcome(_id(line, item), refusal))
+        return outcomes
+
+    def _decode(self, line: bytes) -> Transaction | Refusal:
+        try:
+            refuse_in_trouble(self._consensus)
+            return decode_transaction(line, self._lifecycle.parameters)
+        except (InvalidTransaction, StoreError) as refusal:
+            return refusal
+
+    async def _overlay(self, transactions: Sequence[Transaction]) -> Overlay:
+        """Committed state with the accepted lines that are in no block yet on top."""
+        await self._verifier.verify(transactions)
+        view = await self._store.read_state(reads_of([*self._uncommitted.values(), *transactions]))
+        overlay = Overlay(view)
+        waiting, self._uncommitted = self._uncommitted, {}
+        for item in waiting.values():
+            if view.has_transaction(item.id) or not _spendable(item, overlay):
+                # It is in a block, or a block has spent its inputs otherwise: it waits no more.
+                continue
+            overlay.apply(item.id, item.spends, created_outputs(item))
+            self._uncommitted[item.id] = item
+        return overlay
+
+    async def _take(self, item: Transaction | Refusal, overlay: Overlay) -> Waiter | Refusal | None:
+        """Verify one line and hand it over; the answer is what its outcome waits for, or why it is refused."""
+        if not isinstance(item, Transaction):
+            return item
+        if self._full is not None:
+            return self._full
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        try:
+            verify_transaction(item, overlay, self._verifier.cache.check)
+            await self._await_parents(item)
+            if self._mode is Mode.COMMIT:
+                self._lifecycle.await_commit(item, waiter)
+            self._lifecycle.remember(item)
+            await self._consensus.submit(item)
+        except (InvalidTransaction, StoreError, EngineError) as refusal:
+            if isinstance(refusal, MempoolFull):
+                self._full = refusal
+            self._lifecycle.forget(item, waiter)
+            return refusal
+        overlay.apply(item.id, item.spends, created_outputs(item))
+        self._uncommitted[item.id] = item
+        return waiter if self._mode is Mode.COMMIT else None
+
+    async def _await_parents(self, item: Transaction) -> None:
+        """Where the engine checks against committed state only, wait for the lines that this one builds on."""
+        if self._consensus.orders_dependents:
+            return
+        for ref in item.spends:
+            parent = self._uncommitted.get(ref.transaction_id)
+            if parent is None:
+                continue
+            waiter: Waiter = asyncio.get_running_loop().create_future()
+            self._lifecycle.await_commit(parent, waiter)
+            if await self._store.height_of(parent.id) is None:
+                await self._settled(parent, waiter)
+            self._lifecycle.forget(parent, waiter)
+
+    async def _settled(self, item: Transaction | Refusal, waiter: Waiter) -> Refusal | None:
+        """Wait for a line's block; why it was refused after all, or None."""
+        try:
+            await committed(waiter, self._commit_timeout)
+        except (InvalidTransaction, StoreError, EngineError) as refusal:
+            return refusal
+        finally:
+            if isinstance(item, Transaction):
+                self._lifecycle.forget(item, waiter)
+        return None
+
+
+def _spendable(transaction: Transaction, overlay: Overlay) -> bool:
+    records = [overlay.output(ref) for ref in transaction.spends]
+    return all(record is not None and record.spender is None for record in records)
+
+
+async def _next(lines: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(lines, None)
+
+
+def _id(line: bytes, item: Transaction | Refusal) -> str | None:
+    """The id of a line, or the one that it claims."""
+    if isinstance(item, Transaction):
+        return item.id
+    try:
+        value = json.parse(line, max_depth=400, max_digits=308)
+    except SchemaValidationError:
+        return None
+    claimed = value.get("id") if isinstance(value, dict) else None
+    return claimed if isinstance(claimed, str) and len(claimed) <= 64 else None

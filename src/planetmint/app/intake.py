@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Where transactions come in: form checks at once, signatures in threads, the ledger in batches.
+
+What waits while one batch is verified makes up the next one, so that batches grow by themselves under load
+and a single transaction never waits for company.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from planetmint.app.application import Mode
+from planetmint.app.lifecycle import BlockLifecycle, Waiter, reads_of
+from planetmint.app.signatures import Verifier
+from planetmint.model.errors import InvalidTransaction
+from planetmint.model.transaction import Transaction
+from planetmint.ports.consensus import Consensus
+from planetmint.ports.errors import CommitTimeout, EngineError, StoreError
+from planetmint.ports.store import Store
+from planetmint.rules import decode_transaction, verify_transaction
+
+_BATCH = 256
+"""At most so many transactions are verified in one go."""
+
+
+class _Pending(NamedTuple):
+    """A transaction on its way in; `taken` answers when consensus has it, or raises why not."""
+
+    transaction: Transaction
+    taken: asyncio.Future[None]
+
+
+class Intake:
+    """Takes transactions for one node."""
+
+    def __init__(
+        self,
+        store: Store,
+        lifecycle: BlockLifecycle,
+        consensus: Consensus,
+        verifier: Verifier,
+        *,
+        commit_timeout: float,
+        parallel: int = 2,
+    ) -> None:
+        """
+        Args:
+            commit_timeout: Seconds that a submission in mode commit waits for its block.
+            parallel: Batches that are verified at the same time.
+        """
+        self._store = store
+        self._lifecycle = lifecycle
+        self._consensus = consensus
+        self._verifier = verifier
+        self._commit_timeout = commit_timeout
+        self._free = parallel
+        self._queue: list[_Pending] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, body: bytes, mode: Mode) -> Transaction:
+        """See `Application.submit`."""
+        refuse_in_trouble(self._consensus)
+        transaction = decode_transaction(body, self._lifecycle.parameters)
+        if mode is not Mode.COMMIT:
+            await self._take(transaction)
+            return transaction
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        self._lifecycle.await_commit(transaction, waiter)
+        try:
+            await self._take(transaction)
+            await committed(waiter, self._commit_timeout)
+        finally:
+            self._lifecycle.forget(transaction, waiter)
+        return transaction
+
+    async def _take(self, transaction: Transaction) -> None:
+        pending = _Pending(transaction, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
+        self._dispatch()
+        await pending.taken
+
+    def _dispatch(self) -> None:
+        if self._free and self._queue:
+            self._free -= 1
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+                try:
+                    await self._process(batch)
+                finally:
+                    _settle(batch, StoreError("the node is stopping"))
+        finally:
+            self._free += 1
+
+    async def _process(self, batch: Sequence[_Pending]) -> None:
+        transactions = [pending.transaction for pending in batch]
+        await self._verifier.verify(transactions)
+        try:
+            view = await self._store.read_state(reads_of(transactions))
+        except StoreError as error:
+            _settle(batch, error)
+            return
+        for transaction, taken in batch:
+            if taken.done():
+                continue
+            try:
+                verify_transaction(transaction, view, self._verifier.cache.check)
+                self._lifecycle.remember(transaction)
+                await self._consensus.submit(transaction)
+            except (InvalidTransaction, StoreError, EngineError) as refusal:
+                taken.set_exception(refusal)
+            else:
+                taken.set_result(None)
+
+
+def refuse_in_trouble(consensus: Consensus) -> None:
+    """Take nothing that could not be made durable soon.
+
+    Raises:
+        StoreError: No blocks are made at present; the message says why.
+    """
+    trouble = consensus.trouble
+    if trouble is not None:
+        raise StoreError(trouble)
+
+
+async def committed(waiter: Waiter, timeout: float) -> None:
+    """Wait until the block that `waiter` stands for is committed.
+
+    Raises:
+        InvalidTransaction: The block refused the transaction.
+        CommitTimeout: `timeout` seconds have passed.
+    """
+    try:
+        await asyncio.wait_for(waiter, timeout)
+    except TimeoutError:
+        raise CommitTimeout(
+            f"the transaction was in no block within {timeout:g} seconds; it may still be committed: ask for it "
+            "by its id before sending it again"
+        ) from None
+
+
+def _settle(batch: Sequence[_Pending], error: Exception) -> None:
+    for pending in batch:
+        if not pending.taken.done():
+            pending.taken.set_exception(error)

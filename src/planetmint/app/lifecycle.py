@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The life of a block, as engines drive it: execute, store once, then tell.
+
+A decided block is executed on the committed state and kept in memory; `commit` is the one write.
+So the store is at height h or at h + 1, and an engine may repeat any call after a crash.
+"""
+
+from asyncio import Future
+from collections.abc import Iterable, Sequence
+
+from planetmint.app.feed import CommittedFeed
+from planetmint.app.signatures import Verifier
+from planetmint.chain import (
+    BlockResult,
+    Candidate,
+    admit,
+    check_parameters,
+    execute_block,
+    header_hash,
+)
+from planetmint.model.block import BlockHeader, BlockRecord, Founding
+from planetmint.model.errors import InvalidTransaction, InvariantViolated
+from planetmint.model.parameters import ChainParameters
+from planetmint.model.transaction import OutputRef, Transaction
+from planetmint.ports.consensus import ChainInfo, FinalizedBlock
+from planetmint.ports.store import StateReads, Store
+from planetmint.rules import decode_canonical, verify_transaction
+from planetmint.state.overlay import Overlay
+
+Waiter = Future[int]
+"""Answers with the height of the block that holds a transaction, or raises its verdict."""
+
+_DECODED_CAPACITY = 20_000
+
+
+def reads_of(transactions: Iterable[Transaction]) -> StateReads:
+    """What the rules may ask of the committed state about some transactions."""
+    ids: set[str] = set()
+    outputs: set[OutputRef] = set()
+    for transaction in transactions:
+        ids.add(transaction.id)
+        outputs.update(transaction.spends)
+    return StateReads(ids, outputs)
+
+
+class BlockLifecycle:
+    """Implements `ports.Lifecycle` over a store."""
+
+    def __init__(self, store: Store, feed: CommittedFeed, verifier: Verifier) -> None:
+        self._store = store
+        self._feed = feed
+        self._verifier = verifier
+        self._decoded: dict[bytes, Transaction] = {}
+        self._waiters: dict[str, list[Waiter]] = {}
+        self._founding: Founding | None = None
+        self._head: BlockHeader | None = None
+        self._finalized: tuple[BlockResult, BlockHeader, tuple[Candidate, ...]] | None = None
+
+    @property
+    def parameters(self) -> ChainParameters:
+        """The chain's parameters; defaults before the founding."""
+        return self._founding.parameters if self._founding else ChainParameters()
+
+    @property
+    def head(self) -> BlockHeader | None:
+        """Header of the newest durable block; None before the founding."""
+        return self._head
+
+    async def load(self) -> bool:
+        """Take the chain's state from the store; whether a chain is founded there.
+
+        Raises:
+            UnknownRules: The chain follows rules that this version does not know.
+        """
+        founding = await self._store.founding()
+        head = await self._store.head()
+        if founding is None or head is None:
+            return False
+        check_parameters(founding.parameters)
+        self._founding, self._head = founding, head
+        self._feed.begin(founding.label, head.height)
+        return True
+
+    async def info(self) -> ChainInfo:
+        """See `Lifecycle`."""
+        head = self._require_head()
+        return ChainInfo(head.height, head.app_hash)
+
+    async def init_chain(self, founding: Founding, header: BlockHeader) -> str:
+        """See `Lifecycle`."""
+        if not await self.load():
+            check_parameters(founding.parameters)
+            await self._store.found(founding, header)
+            await self.load()
+        if self._founding is None or self._founding.app_hash != founding.app_hash:
+            raise InvariantViolated("the store holds a chain that was founded with another document")
+        return self._founding.app_hash
+
+    async def check_tx(self, raw: bytes) -> InvalidTransaction | None:
+        """See `Lifecycle`."""
+        candidate = self._decode(raw)
+        if isinstance(candidate, InvalidTransaction):
+            return candidate
+        await self._verifier.verify((candidate,))
+        view = await self._store.read_state(reads_of((candidate,)))
+        try:
+            verify_transaction(candidate, view, self._verifier.cache.check)
+        except InvalidTransaction as verdict:
+            return verdict
+        return None
+
+    async def prepare_proposal(self, raws: Sequence[bytes], max_bytes: int) -> list[bytes]:
+        """See `Lifecycle`."""
+        candidates = await self._candidates(raws)
+        overlay = await self._overlay(candidates)
+        chosen: list[bytes] = []
+        for raw, candidate in zip(raws, candidates, strict=True):
+            if len(raw) > max_bytes:
+                break
+            try:
+                admit(candidate, overlay, self._verifier.cache.check)
+            except InvalidTransaction:
+                continue
+            max_bytes -= len(raw)
+            chosen.append(raw)
+        return chosen
+
+    async def process_proposal(self, height: int, raws: Sequence[bytes]) -> bool:
+        """See `Lifecycle`: invalid transactions in a block get a verdict and do not stop it."""
+        return height == self._require_head().height + 1
+
+    async def finalize_block(
+        self, height: int, time: int, proposer: bytes, raws: Sequence[bytes]
+    ) -> FinalizedBlock:
+        """See `Lifecycle`."""
+        head = self._require_head()
+        if height != head.height + 1:
+            raise InvariantViolated(f"block {height} is executed on top of block {head.height}")
+        candidates = await self._candidates(raws)
+        view = await self._store.read_state(reads_of(_decoded(candidates)))
+        result = execute_block(view, height, candidates, head.app_hash, self._verifier.cache.check)
+        header = BlockHeader(
+            height=height,
+            time=time,
+            previous_hash=header_hash(head),
+            root=result.root,
+            app_hash=result.app_hash,
+            proposer=proposer.hex(),
+        )
+        self._finalized = result, header, tuple(candidates)
+        return FinalizedBlock(result.verdicts, result.app_hash)
+
+    def header(self) -> BlockHeader:
+        """See `Lifecycle`."""
+        return self._require_finalized()[1]
+
+    async def commit(self, header: BlockHeader | None = None) -> None:
+        """See `Lifecycle`."""
+        result, unsigned, candidates = self._require_finalized()
+        sealed = header or unsigned
+        await self._store.save_block(
+            BlockRecord(sealed, result.transactions, result.created, result.spent, result.events)
+        )
+        self._head = sealed
+        self._finalized = None
+        self._feed.publish(result.events)
+        self._wake(result, candidates)
+
+    async def discard(self) -> None:
+        """See `Lifecycle`."""
+        result, _, candidates = self._require_finalized()
+        if result.transactions:
+            raise InvariantViolated("a block with accepted transactions is to be committed")
+        self._finalized = None
+        self._wake(result, candidates)
+
+    def await_commit(self, transaction: Transaction, waiter: Waiter) -> None:
+        """Resolve `waiter` when the block with this transaction is committed."""
+        self._waiters.setdefault(transaction.id, []).append(waiter)
+
+    def forget(self, transaction: Transaction, waiter: Waiter) -> None:
+        """Nobody waits behind `waiter` any more."""
+        waiters = self._waiters.get(transaction.id, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+        if not waiters:
+            self._waiters.pop(transaction.id, None)
+
+    def remember(self, transaction: Transaction) -> None:
+        """Keep a decoded transaction, so that its bytes need not be read again when a block brings them."""
+        self._decoded[transaction.canonical] = transaction
+        if len(self._decoded) > _DECODED_CAPACITY:
+            del self._decoded[next(iter(self._decoded))]
+
+    def _wake(self, result: BlockResult, candidates: Sequence[Candidate]) -> None:
+        for candidate, verdict in zip(candidates, result.verdicts, strict=True):
+            if not isinstance(candidate, Transaction):
+                continue
+            self._decoded.pop(candidate.canonical, None)
+            for waiter in self._waiters.pop(candidate.id, ()):
+                if waiter.done():
+                    continue
+                if verdict is None:
+                    waiter.set_result(result.height)
+                else:
+                    waiter.set_exception(verdict)
+
+    def _decode(self, raw: bytes) -> Candidate:
+        known = self._decoded.get(raw)
+        if known is not None:
+            return known
+        try:
+            return decode_canonical(raw, self.parameters)
+        except InvalidTransaction as verdict:
+            return verdict
+
+    async def _candidates(self, raws: Sequence[bytes]) -> list[Candidate]:
+        candidates = [self._decode(raw) for raw in raws]
+        await self._verifier.verify(_decoded(candidates))
+        return candidates
+
+    async def _overlay(self, candidates: Sequence[Candidate]) -> Overlay:
+        return Overlay(await self._store.read_state(reads_of(_decoded(candidates))))
+
+    def _require_head(self) -> BlockHeader:
+        if self._head is None:
+            raise InvariantViolated("no chain is founded yet")
+        return self._head
+
+    def _require_finalized(self) -> tuple[BlockResult, BlockHeader, tuple[Candidate, ...]]:
+        if self._finalized is None:
+            raise InvariantViolated("no block was finalized")
+        return self._finalized
+
+
+def _decoded(candidates: Sequence[Candidate]) -> list[Transaction]:
+    return [item for item in candidates if isinstance(item, Transaction)]

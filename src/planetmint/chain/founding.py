@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The founding document: what a chain's first hash commits to. Source: consensus-and-storage 3 and 8."""
+
+import base64
+from hashlib import sha256
+
+from planetmint.chain.merkle import merkle_root
+from planetmint.model import json
+from planetmint.model.block import BlockHeader, Founding
+from planetmint.model.json import JsonObject
+from planetmint.model.parameters import RULES_VERSION, ChainParameters, parameters_from_json
+from planetmint.model.validator import Validator, ValidatorSet
+
+MAX_CHAIN_ID = 50
+"""Characters that the engine allows in a chain's name."""
+
+NO_HEADER = "0" * 64
+"""Stands for the header before the first."""
+
+
+class UnknownRules(ValueError):
+    """A chain with rules or contracts that this version of the node does not know."""
+
+
+def found_chain(chain_id: str, parameters: ChainParameters, validators: ValidatorSet, time: int) -> Founding:
+    """Make the founding of a chain.
+
+    Args:
+        chain_id: 1 to 50 characters.
+        parameters: See `check_parameters`.
+        validators: The first set.
+        time: Nanoseconds since 1970-01-01T00:00:00Z.
+
+    Raises:
+        UnknownRules: Parameters that this version cannot follow.
+        ValueError: A chain id of a wrong length.
+    """
+    if not 1 <= len(chain_id) <= MAX_CHAIN_ID:
+        raise ValueError(f"a chain id has 1 to {MAX_CHAIN_ID} characters, this one {len(chain_id)}")
+    check_parameters(parameters)
+    document: JsonObject = {
+        "chain_id": chain_id,
+        "parameters": parameters.to_json(),
+        "validators": [validator.to_json() for validator in validators],
+    }
+    digest = sha256(json.canonical(document)).hexdigest()
+    label = sha256(json.canonical({**document, "time": time})).hexdigest()[:8]
+    return Founding(chain_id, parameters, validators, time, label, digest)
+
+
+def check_parameters(parameters: ChainParameters) -> None:
+    """Refuse a chain whose rules or contracts this version does not implement.
+
+    Raises:
+        UnknownRules: Says what is unknown.
+    """
+    if parameters.rules_version != RULES_VERSION:
+        raise UnknownRules(
+            f"the chain follows rules version {parameters.rules_version}, this node knows {RULES_VERSION}"
+        )
+    contracts = parameters.contracts
+    if contracts.zenroom != "off" or contracts.scripts != "off":
+        raise UnknownRules("the chain runs contracts, which this version of the node does not")
+
+
+def founding_header(founding: Founding, proposer: bytes) -> BlockHeader:
+    """Unsigned header of block 0, which holds no transactions."""
+    return BlockHeader(
+        height=0,
+        time=founding.time,
+        previous_hash=NO_HEADER,
+        root=merkle_root(()),
+        app_hash=founding.app_hash,
+        proposer=proposer.hex(),
+    )
+
+
+def founding_to_json(founding: Founding) -> JsonObject:
+    """The founding as stores and genesis files keep it."""
+    return {
+        "app_hash": founding.app_hash,
+        "chain_id": founding.chain_id,
+        "label": founding.label,
+        "parameters": founding.parameters.to_json(),
+        "time": founding.time,
+        "validators": [validator.to_json() for validator in founding.validators],
+    }
+
+
+def founding_from_json(value: JsonObject) -> Founding:
+    """Read what `founding_to_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: It was written by somebody else.
+    """
+    parameters, validators = value["parameters"], value["validators"]
+    if not isinstance(parameters, dict) or not isinstance(validators, list):
+        raise TypeError("a founding holds parameters and validators")
+    time = value["time"]
+    if not isinstance(time, int):
+        raise TypeError("the time of a founding is an integer")
+    return Founding(
+        chain_id=str(value["chain_id"]),
+        parameters=parameters_from_json(parameters),
+        validators=tuple(validator_from_json(item) for item in validators if isinstance(item, dict)),
+        time=time,
+        label=str(value["label"]),
+        app_hash=str(value["app_hash"]),
+    )
+
+
+def validator_from_json(value: JsonObject) -> Validator:
+    """Read what `Validator.to_json` wrote."""
+    public_key, power = value["public_key"], value["voting_power"]
+    if not isinstance(public_key, dict) or not isinstance(power, int):
+        raise TypeError("a validator has a public_key and a voting_power")
+    return Validator(base64.b64decode(str(public_key["value"])), power)

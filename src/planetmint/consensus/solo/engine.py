@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Group commit: as soon as transactions wait and the last block is durable, they are the next block.
+
+No timer, no empty blocks. What arrives while one block is written makes up the next one, so that batches
+grow by themselves under load and a single transaction waits for one write only.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from planetmint.chain import sign_header
+from planetmint.model.errors import DuplicateTransaction
+from planetmint.model.transaction import Transaction
+from planetmint.ports.clock import Clock
+from planetmint.ports.consensus import Lifecycle
+from planetmint.ports.errors import MempoolFull, StoreError
+
+_PUBLIC_KEY_AT = 32
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class SoloEngine:
+    """Implements `ports.Consensus` in one process."""
+
+    orders_dependents = True
+
+    def __init__(
+        self,
+        secret_key: bytes,
+        clock: Clock,
+        *,
+        max_block_transactions: int = 1_000,
+        max_block_bytes: int = 8_000_000,
+        max_waiting: int = 20_000,
+        max_waiting_bytes: int = 256_000_000,
+    ) -> None:
+        """
+        Args:
+            secret_key: 64 bytes, seed and public key; signs the headers.
+            clock: Gives blocks their time.
+            max_block_transactions, max_block_bytes: A block is full with either.
+            max_waiting, max_waiting_bytes: Beyond either nothing more is taken.
+        """
+        self._secret_key = secret_key
+        self._clock = clock
+        self._max_block_transactions = max_block_transactions
+        self._max_block_bytes = max_block_bytes
+        self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._known: set[str] = set()
+        self._ids: dict[bytes, str] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._trouble: str | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """See `Consensus`."""
+        return self._trouble
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The running producer; ends with an exception only for an invariant violation."""
+        return self._task
+
+    @property
+    def waiting(self) -> int:
+        """Transactions that wait for a block."""
+        return len(self._waiting)
+
+    async def start(self, lifecycle: Lifecycle) -> None:
+        """See `Consensus`."""
+        self._task = asyncio.get_running_loop().create_task(self._run(lifecycle))
+
+    async def stop(self) -> None:
+        """Write what waits, then stop; gives up at the first failure of the store."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None and not self._task.done():
+            await self._task
+
+    async def submit(self, transaction: Transaction) -> None:
+        """See `Consensus`."""
+        if transaction.id in self._known:
+            raise DuplicateTransaction(
+                f"transaction `{transaction.id}` waits for a block already", rule="mempool.known", field="id"
+            )
+        raw = transaction.canonical
+        if len(self._waiting) >= self._max_waiting or self._waiting_bytes + len(raw) > self._max_waiting_bytes:
+            raise MempoolFull(f"{len(self._waiting)} transactions wait for a block already; try again later")
+        self._known.add(transaction.id)
+        self._ids[raw] = transaction.id
+        self._waiting.append(raw)
+        self._waiting_bytes += len(raw)
+        self._wake.set()
+
+    async def _run(self, lifecycle: Lifecycle) -> None:
+        while not (self._stopping and not self._waiting):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                if not await self._make_block(lifecycle, self._next_block()):
+                    return
+
+    def _next_block(self) -> list[bytes]:
+        """The oldest waiting transactions that fit into a block; they keep waiting until it is durable."""
+        chosen: list[bytes] = []
+        size = 0
+        for raw in self._waiting:
+            size += len(raw)
+            if chosen and (size > self._max_block_bytes or len(chosen) >= self._max_block_transactions):
+                break
+            chosen.append(raw)
+        return chosen
+
+    async def _make_block(self, lifecycle: Lifecycle, raws: Sequence[bytes]) -> bool:
+        """Make one block, trying again while the store fails; False when stopping ends that."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._try_block(lifecycle, raws)
+                break
+            except StoreError as error:
+                if self._trouble is None:
+                    _log.error("block.not_stored", reason=str(error), waiting=len(self._waiting))
+                self._trouble = f"the store takes no blocks at present: {error}"
+                if self._stopping:
+                    return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        if self._trouble is not None:
+            _log.info("block.stored_again", waiting=len(self._waiting))
+            self._trouble = None
+        self._forget(raws)
+        return True
+
+    async def _try_block(self, lifecycle: Lifecycle, raws: Sequence[bytes]) -> None:
+        height = (await lifecycle.info()).height + 1
+        proposer = self._secret_key[_PUBLIC_KEY_AT:]
+        block = await lifecycle.finalize_block(height, self._clock.now(), proposer, raws)
+        if all(verdict is not None for verdict in block.verdicts):
+            await lifecycle.discard()
+            return
+        await lifecycle.commit(sign_header(lifecycle.header(), self._secret_key))
+
+    def _forget(self, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            self._waiting.popleft()
+            self._waiting_bytes -= len(raw)
+            self._known.discard(self._ids.pop(raw))

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Bytes in, a checked transaction or a precise refusal out: everything that needs no ledger.
+
+The order of checks is that of validation 2: structure at the top, id, schema, names in data, then the
+objects (fulfillments, amounts, keys, scripts). Total over bytes: bounds on the text come first.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha3_256
+
+from planetmint.conditions import decode_fulfillment, has_zenroom, listed_keys
+from planetmint.model import json
+from planetmint.model.condition import Ed25519Details
+from planetmint.model.errors import (
+    AmountError,
+    InvalidHash,
+    InvalidScript,
+    InvalidSignature,
+    SchemaValidationError,
+    TransactionTooLarge,
+    ValidationError,
+)
+from planetmint.model.json import JsonObject, JsonValue
+from planetmint.model.parameters import ChainParameters
+from planetmint.model.transaction import MAX_AMOUNT, Input, Operation, Output, Transaction
+from planetmint.rules import schema
+from planetmint.rules.data import check_data
+from planetmint.rules.operations import FORMS
+
+_COMMON = ("version", "operation", "inputs", "outputs", "metadata")
+UNREADABLE = "Fulfillment URI couldn't been parsed"
+
+
+def decode_transaction(body: bytes, parameters: ChainParameters) -> Transaction:
+    """Read a transaction in any JSON spelling and make every check that needs no ledger.
+
+    Signatures are read here and verified by `check_signatures`.
+
+    Raises:
+        InvalidTransaction: SchemaValidationError, TransactionTooLarge, InvalidHash, ValidationError, AmountError,
+            InvalidSignature, ThresholdTooDeep or InvalidScript.
+    """
+    value = json.parse(body, max_depth=parameters.max_json_depth, max_digits=parameters.max_number_digits)
+    members = schema.read_object(value, None)
+    version, operation = _read_kind(members)
+    canonical = json.canonical(members)
+    if len(canonical) > parameters.max_transaction_bytes:
+        raise TransactionTooLarge(
+            f"the canonical form has {len(canonical)} bytes, {parameters.max_transaction_bytes} are allowed",
+            rule="size",
+        )
+    transaction_id = _check_id(members)
+    return _read_content(members, version, operation, transaction_id, canonical, parameters)
+
+
+def decode_canonical(raw: bytes, parameters: ChainParameters) -> Transaction:
+    """As `decode_transaction`, for bytes from consensus: they must be the transaction's canonical form.
+
+    Otherwise unlimited spellings of one transaction could fill mempools and blocks (consensus-and-storage 1).
+    """
+    transaction = decode_transaction(raw, parameters)
+    if transaction.canonical != raw:
+        raise SchemaValidationError("the bytes are not the canonical form of the transaction", rule="canonical")
+    return transaction
+
+
+def _read_kind(members: JsonObject) -> tuple[str, Operation]:
+    """Version and operation, and that all members are there and no others (an `id` is asked for later)."""
+    for name in ("version", "operation"):
+        if name not in members:
+            raise schema.invalid(f"{name!r} is a required property", "required", name)
+    version, operation = members["version"], members["operation"]
+    if version not in ("2.0", "3.0") or not isinstance(version, str):
+        raise schema.invalid(f"{schema.show(version)} is not one of ['2.0', '3.0']", "enum", "version")
+    form = FORMS.get((version, operation)) if isinstance(operation, str) else None
+    if form is None:
+        known = [str(name) for kind, name in FORMS if kind == version]
+        raise schema.invalid(f"{schema.show(operation)} is not one of {known}", "enum", "operation")
+    asset = "asset" if version == "2.0" else "assets"
+    schema.read_members(members, None, (*_COMMON, asset), ("id", "script"))
+    return version, form.operation
+
+
+def _check_id(members: JsonObject) -> str:
+    """The id recomputed from the content (transactions 4.2).
+
+    Raises:
+        InvalidHash: It is missing or another one stands in the transaction.
+    """
+    if "id" not in members:
+        raise InvalidHash("No transaction id found!", rule="id", field="id")
+    computed = sha3_256(json.canonical({**members, "id": None})).hexdigest()
+    claimed = members["id"]
+    if claimed != computed:
+        shown = claimed[:128] if isinstance(claimed, str) else schema.show(claimed)
+        reason = f"The transaction's id '{shown}' isn't equal to the hash of its body, i.e. it's not valid."
+        raise InvalidHash(reason, rule="id", field="id")
+    return computed
+
+
+def _read_content(
+    members: JsonObject,
+    version: str,
+    operation: Operation,
+    transaction_id: str,
+    canonical: bytes,
+    parameters: ChainParameters,
+) -> Transaction:
+    form = FORMS[version, operation]
+    inputs = schema.read_inputs(
+        members["inputs"],
+        parameters,
+        at_least=form.least_inputs,
+        at_most=form.most_inputs,
+        spending=form.spending,
+    )
+    outputs = schema.read_outputs(members["outputs"], parameters)
+    assets = schema.read_assets(members, version, operation)
+    metadata = members["metadata"]
+    schema.check_metadata(metadata, version)
+    script = members.get("script")
+    if "script" in members:
+        schema.check_script(script, version)
+    for asset in assets:
+        check_data(asset.data, "asset")
+    check_data(metadata, "metadata")
+    for index, output in enumerate(outputs):
+        _check_output(output, f"outputs[{index}]")
+    read = _read_inputs(members, inputs, parameters)
+    if script is not None and version == "3.0":
+        # Contracts are not built into rules version 1: every chain switches them off.
+        raise InvalidScript("this chain does not run scripts", rule="script.off", field="script")
+    return Transaction(transaction_id, version, operation, read, outputs, assets, metadata, script, canonical)
+
+
+def _check_output(output: Output, field: str) -> None:
+    """Amount, contracts, and keys within the condition (transactions 2.3)."""
+    if output.amount < 1:
+        raise AmountError("`amount` must be greater than 0", rule="amount.minimum", field=f"{field}.amount")
+    if output.amount > MAX_AMOUNT:
+        raise AmountError(f"`amount` must be <= {MAX_AMOUNT}", rule="amount.maximum", field=f"{field}.amount")
+    details = output.details
+    if type(details) is Ed25519Details:
+        inside = all(key == details.public_key for key in output.public_keys)
+    else:
+        if has_zenroom(details):
+            raise InvalidSignature(
+                "this chain does not accept contracts", rule="contracts.off", field=f"{field}.condition"
+            )
+        inside = listed_keys(details).issuperset(output.public_keys)
+    if not inside:
+        raise ValidationError(
+            "public_keys must occur in the condition", rule="output.public_keys", field=f"{field}.public_keys"
+        )
+
+
+def _read_inputs(
+    members: JsonObject, forms: Sequence[schema.InputForm], parameters: ChainParameters
+) -> tuple[Input, ...]:
+    message = _messages(members)
+    inputs = []
+    for index, form in enumerate(forms):
+        field = f"inputs[{index}].fulfillment"
+        if form.fulfillment is None:
+            raise InvalidSignature(UNREADABLE, rule="fulfillment.encoding", field=field)
+        fulfillment = decode_fulfillment(
+            form.fulfillment,
+            max_depth=parameters.max_condition_depth,
+            max_leaves=parameters.max_condition_leaves,
+        )
+        if has_zenroom(fulfillment):
+            raise InvalidSignature("this chain does not accept contracts", rule="contracts.off", field=field)
+        inputs.append(Input(form.owners_before, form.fulfills, fulfillment, message(form)))
+    return tuple(inputs)
+
+
+def _messages(members: JsonObject) -> Callable[[schema.InputForm], bytes]:
+    """What each input signs (transactions 4.3); the text that all of them share is hashed once."""
+    unsigned: list[JsonValue] = [{**item, "fulfillment": None} for item in _objects(members["inputs"])]
+    shared = sha3_256(json.canonical({**members, "id": None, "inputs": unsigned}))
+
+    def message(form: schema.InputForm) -> bytes:
+        digest = shared.copy()
+        if form.fulfills is not None:
+            digest.update(f"{form.fulfills.transaction_id}{form.fulfills.output_index}".encode())
+        return digest.digest()
+
+    return message
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    """The inputs again, as objects: `schema.read_inputs` has found them to be so."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+__all__ = ["decode_canonical", "decode_transaction"]
