@@ -17,7 +17,10 @@ from planetmint.model.json import JsonValue
 from planetmint.model.parameters import ChainParameters, ContractParameters, ScriptMode, ZenroomMode
 
 LEVELS = ("debug", "benchmark", "info", "warning", "error", "critical")
-"""Names of log levels; `benchmark` is the old servers' and means `info`."""
+"""Names of log levels that are taken, in any letter case."""
+
+LEVEL_ALIASES = {"benchmark": "info"}
+"""Levels of the old servers, and what they mean here."""
 
 MASK = "********"
 """What stands for a password wherever the configuration is shown."""
@@ -25,7 +28,7 @@ MASK = "********"
 LEDGER_FILE = "ledger.sqlite"
 """The database file in the data folder where `database.path` names no other."""
 
-Level = Literal["debug", "benchmark", "info", "warning", "error", "critical"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
 Backend = Literal["sqlite", "tarantool_db"]
 Engine = Literal["solo", "cometbft"]
 Scheme = Literal["ws", "wss"]
