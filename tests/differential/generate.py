@@ -18,6 +18,9 @@ from tests.differential.wire import Json
 CANDIDATES = 16
 """Request bodies per scenario."""
 
+DRAFTS = 12
+"""Drafts to try a mutator on, before another one is taken because the chain has nothing that fits."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -68,10 +71,11 @@ def _case(chain: Chain) -> Case:
         return Case(f"valid {draft.body['operation']}", spell(rng, draft.finish()))
     while True:
         mutator = rng.choice(mutators.ALL)
-        made = mutator.make(chain, _draft(chain))
-        if made is not None:
-            text = made if isinstance(made, str) else spell(rng, made.value)
-            return Case(mutator.name, text)
+        for _ in range(DRAFTS):
+            made = mutator.make(chain, _draft(chain))
+            if made is not None:
+                text = made if isinstance(made, str) else spell(rng, made.value)
+                return Case(mutator.name, text)
 
 
 def _draft(chain: Chain) -> Draft:

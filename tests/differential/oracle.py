@@ -326,7 +326,7 @@ def judge(published: Published, text: str, block: Sequence[Json]) -> Json:
     expected: tuple[type[Exception], ...] = (published.expected, *published.expected_while_parsing)
     try:
         with _time_limit(CANDIDATE_SECONDS):
-            body = json.loads(text)
+            body = json.loads(text.encode())  # bytes, as the web framework hands them over
             answer["id"] = computed_id(published, body)
             accepted = [published.transaction_class.from_dict(copy.deepcopy(item)) for item in block]
             published.forget()
