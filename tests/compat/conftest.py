@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One running node for the whole folder, and one run of each driver program.
+
+Set `PLANETMINT_COMPAT_NODE_URL` (say `http://127.0.0.1:9984`) to test a node that runs already, of whatever
+engine; `PLANETMINT_COMPAT_WS` names its stream URL where that is not the one advertised by `GET /api/v1`.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.compat.drivers import DRIVERS, ProgramRun, run_program
+from tests.support.node import NodeProcess
+
+NODE_URL = "PLANETMINT_COMPAT_NODE_URL"
+STREAM_URL = "PLANETMINT_COMPAT_WS"
+
+
+@dataclass(frozen=True)
+class NodeUnderTest:
+    """Where the node is; `log` gives what it has printed, if this suite started it."""
+
+    base_url: str
+    stream_url: str
+    log: Callable[[], str]
+
+    @property
+    def host(self) -> str:
+        return self.base_url.split("//")[1].split(":")[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.base_url.rsplit(":", 1)[1])
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeUnderTest]:
+    """A node of our own in a temporary folder, or the one that the environment names."""
+    running = os.environ.get(NODE_URL)
+    if running:
+        base_url = running.rstrip("/")
+        stream = os.environ.get(STREAM_URL) or "ws://127.0.0.1:9985/api/v1/streams/valid_transactions"
+        yield NodeUnderTest(base_url, stream, lambda: "the node was not started by this suite")
+        return
+    with NodeProcess(tmp_path_factory.mktemp("compat") / "data") as process:
+        yield NodeUnderTest(process.base_url, process.stream_url, process.log_text)
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_node(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Print the end of the node's log beside a failure."""
+    failed_before = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed_before and "node" in request.fixturenames:
+        print("--- log of the node ---", request.getfixturevalue("node").log()[-5000:], sep="\n")
+
+
+@pytest.fixture(scope="session")
+def program_runs(node: NodeUnderTest) -> Callable[[str], ProgramRun]:
+    """Run a driver's program at the first call and remember how it went."""
+    finished: dict[str, ProgramRun] = {}
+
+    def run(name: str) -> ProgramRun:
+        if name not in finished:
+            finished[name] = run_program(DRIVERS[name], node.base_url)
+        return finished[name]
+
+    return run
