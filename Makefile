@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+# One command for each thing; `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+DEV_STAMP := $(VENV)/.ready-dev
+
+.PHONY: help run test test-unit lint format bench differential crash lock docs clean
+
+help: ## List what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(STAMP) ## Set everything up and start the embedded node (9984, stream 9985)
+	$(BIN)/planetmint start
+
+test: $(DEV_STAMP) ## Set everything up and run every test, the published drivers and a browser included
+	$(BIN)/python -m tests.setup
+	$(BIN)/pytest -q $(PYTEST)
+
+test-unit: $(DEV_STAMP) ## The tests that need nothing but Python; seconds
+	$(BIN)/pytest -q tests/unit tests/property tests/conformance tests/vectors $(PYTEST)
+
+lint: $(DEV_STAMP) ## Format, lint, strict types, import arrows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV_STAMP) ## Measure, beside the machine's limits (BENCH="--quick" for a short run)
+	$(BIN)/python -m bench $(BENCH)
+
+differential: $(DEV_STAMP) ## 20,000 generated transactions against the published packages
+	$(BIN)/python -m tests.differential --count 20000
+
+crash: $(DEV_STAMP) ## 100 kills at random moments under load
+	$(BIN)/python -m tests.functional.kill9 --count 100
+
+docs: $(DEV_STAMP) ## Write the generated parts of the documentation again
+	$(BIN)/python -m tests.support.generate_docs
+
+lock: $(DEV_STAMP) ## Resolve requirements*.txt anew from pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	  --no-annotate --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	  --no-annotate --extra dev --output-file requirements-dev.lock pyproject.toml
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv module is missing (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+$(STAMP): $(VENV)/bin/python requirements.lock pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(DEV_STAMP): $(VENV)/bin/python requirements-dev.lock pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@ $(STAMP)
