@@ -45,9 +45,9 @@ docs: $(DEV_STAMP) ## Write the generated parts of the documentation again
 	$(BIN)/python -m tests.support.generate_docs
 
 lock: $(DEV_STAMP) ## Resolve requirements*.txt anew from pyproject.toml
-	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  --no-annotate --output-file requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  --no-annotate --extra dev --output-file requirements-dev.lock pyproject.toml
 
 clean: ## Remove everything that was made here
