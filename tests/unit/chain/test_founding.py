@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The founding document: what its hash covers, and that it is read back as it was."""
+
+import base64
+import json
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from planetmint.chain import UnknownRules, found_chain, founding_from_json, founding_header, founding_to_json
+from planetmint.model.parameters import ChainParameters, ContractParameters
+from planetmint.model.validator import Validator
+
+VALIDATORS = (Validator(b"\x01" * 32, 10), Validator(b"\x02" * 32, 5))
+
+
+def test_hash_covers_name_parameters_and_validators() -> None:
+    founding = found_chain("test-chain", ChainParameters(), VALIDATORS, time=5)
+    document = {
+        "chain_id": "test-chain",
+        "parameters": {
+            "rules_version": 1,
+            "max_transaction_bytes": 700_000,
+            "max_json_depth": 400,
+            "max_number_digits": 308,
+            "max_inputs": 1_000,
+            "max_outputs": 1_000,
+            "max_condition_depth": 16,
+            "max_condition_leaves": 1_000,
+            "contracts": {
+                "zenroom": "off",
+                "scripts": "off",
+                "engine": None,
+                "max_bytes": 16_384,
+                "max_data_bytes": 100_000,
+                "max_statements": 200,
+                "max_number": 10_000,
+                "max_per_block": 200,
+            },
+        },
+        "validators": [
+            {
+                "public_key": {"type": "ed25519-base64", "value": base64.b64encode(key).decode()},
+                "voting_power": power,
+            }
+            for key, power in VALIDATORS
+        ],
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    assert founding.app_hash == sha256(text.encode()).hexdigest()
+    labelled = json.dumps({**document, "time": 5}, sort_keys=True, separators=(",", ":"))
+    assert founding.label == sha256(labelled.encode()).hexdigest()[:8]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        found_chain("other", ChainParameters(), VALIDATORS, time=5),
+        found_chain("test-chain", ChainParameters(max_inputs=999), VALIDATORS, time=5),
+        found_chain("test-chain", ChainParameters(), VALIDATORS[:1], time=5),
+    ],
+)
+def test_chains_founded_differently_part_at_once(other: object) -> None:
+    founding = found_chain("test-chain", ChainParameters(), VALIDATORS, time=5)
+    assert getattr(other, "app_hash") != founding.app_hash  # noqa: B009
+
+
+def test_founding_is_read_back_as_it_was_written() -> None:
+    founding = found_chain("test-chain", ChainParameters(max_outputs=7), VALIDATORS, time=1_234)
+    assert founding_from_json(json.loads(json.dumps(founding_to_json(founding)))) == founding
+
+
+def test_block_0_shows_the_founding() -> None:
+    founding = found_chain("test-chain", ChainParameters(), VALIDATORS, time=9)
+    header = founding_header(founding, b"\x01" * 32)
+    assert (header.height, header.time, header.app_hash) == (0, 9, founding.app_hash)
+    assert header.previous_hash == "0" * 64
+
+
+@pytest.mark.parametrize("name", ["", "x" * 51])
+def test_chain_ids_have_1_to_50_characters(name: str) -> None:
+    with pytest.raises(ValueError, match="1 to 50"):
+        found_chain(name, ChainParameters(), VALIDATORS, time=0)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        replace(ChainParameters(), rules_version=2),
+        ChainParameters(contracts=ContractParameters(zenroom="bound")),
+        ChainParameters(contracts=ContractParameters(scripts="on")),
+    ],
+)
+def test_rules_and_contracts_that_are_unknown_here_are_refused(parameters: ChainParameters) -> None:
+    with pytest.raises(UnknownRules):
+        found_chain("test-chain", parameters, VALIDATORS, time=0)
