@@ -40,6 +40,9 @@ def parse(text: bytes, *, max_depth: int, max_digits: int) -> JsonValue:
         SchemaValidationError: Not UTF-8, not JSON, too deep, NaN, Infinity, a number that overflows a double
             or has too many digits, a lone surrogate. `rule` is `NOT_JSON` where the text is not JSON.
     """
+    if b"\x00" in text:
+        # The parser takes a NUL for the end of the text and never looks at what follows.
+        raise SchemaValidationError("the text is not JSON (it holds a NUL character)", rule=NOT_JSON)
     check_bounds(text, max_depth=max_depth, max_digits=max_digits)
     try:
         value: JsonValue = rapidjson.loads(text.decode("utf-8"), number_mode=rapidjson.NM_NONE)
