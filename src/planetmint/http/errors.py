@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The one table from errors to answers: status, wording, how long to wait, how loudly to log.
+
+Every subclass of `InvalidTransaction`, `StoreError` and `EngineError` has a row; a test walks them. Texts of
+internal errors are logged and never sent. Source: http-api 2.2 and 4.3, validation 1.
+"""
+
+import logging
+from typing import NamedTuple, TypeAlias
+
+import structlog
+
+from planetmint.http.answers import Answer, Header, json_answer
+from planetmint.model import errors as invalid
+from planetmint.model.errors import InvalidTransaction
+from planetmint.model.json import NOT_JSON, JsonObject
+from planetmint.ports.errors import CommitTimeout, EngineError, LayoutError, MempoolFull, StoreError, StoreFull
+
+NodeError: TypeAlias = InvalidTransaction | StoreError | EngineError
+
+NOT_UNDERSTOOD = "The browser (or proxy) sent a request that this server could not understand."
+
+LONGEST_TEXT = 500
+"""Characters of a reason or field that are sent; what follows in a longer one is the client's own text."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Row(NamedTuple):
+    """How a class of errors is answered.
+
+    Attributes:
+        status: HTTP status.
+        message: Text; ``{code}`` and ``{reason}`` stand for those of an `InvalidTransaction`.
+        level: Of the log line, as in `logging`; DEBUG for what is the sender's own affair.
+        retry_after: Seconds until asking again makes sense; None where it does not.
+    """
+
+    status: int
+    message: str
+    level: int = logging.DEBUG
+    retry_after: int | None = None
+
+
+_REFUSED = Row(400, "Invalid transaction ({code}): {reason}")
+
+TABLE: dict[type[Exception], Row] = {
+    invalid.SchemaValidationError: Row(400, "Invalid transaction schema: {reason}"),
+    invalid.InvalidHash: _REFUSED,
+    invalid.ValidationError: _REFUSED,
+    invalid.AmountError: _REFUSED,
+    invalid.InvalidSignature: _REFUSED,
+    invalid.ThresholdTooDeep: _REFUSED,
+    invalid.InvalidPublicKey: _REFUSED,
+    invalid.InvalidScript: _REFUSED,
+    invalid.DuplicateTransaction: _REFUSED,
+    invalid.InputDoesNotExist: _REFUSED,
+    invalid.DoubleSpend: _REFUSED,
+    invalid.AssetIdMismatch: _REFUSED,
+    invalid.TransactionOwnerError: _REFUSED,
+    invalid.MultipleInputsError: _REFUSED,
+    invalid.InvalidProposer: _REFUSED,
+    invalid.UnequalValidatorSet: _REFUSED,
+    invalid.InvalidPowerChange: _REFUSED,
+    invalid.TransactionTooLarge: Row(413, "Invalid transaction ({code}): {reason}"),
+    invalid.InvalidTransaction: _REFUSED,
+    StoreError: Row(503, "The node's database does not answer at present.", logging.ERROR, 5),
+    StoreFull: Row(503, "The node's database takes no writes at present.", logging.ERROR, 30),
+    LayoutError: Row(503, "The node's database needs its operator.", logging.ERROR, 60),
+    EngineError: Row(503, "The consensus engine does not answer at present.", logging.ERROR, 5),
+    MempoolFull: Row(503, "Too many transactions wait for a block already.", logging.WARNING, 1),
+    CommitTimeout: Row(
+        504,
+        "The transaction was in no block in time. It may still be committed: look it up by its id.",
+        logging.WARNING,
+    ),
+}
+
+
+def error_answer(error: NodeError) -> Answer:
+    """The answer to a request that failed with `error`; logs it as its row says."""
+    row = row_of(error)
+    _report(error, row)
+    details = error_body(error)
+    body: JsonObject = {"message": details.pop("message"), **details, "status": row.status}
+    headers: tuple[Header, ...] = ()
+    if row.retry_after is not None:
+        headers = ((b"retry-after", b"%d" % row.retry_after),)
+    return json_answer(body, row.status, headers)
+
+
+def error_line(transaction_id: str | None, error: NodeError) -> JsonObject:
+    """The line of a bulk answer for a refused transaction."""
+    row = row_of(error)
+    _report(error, row)
+    return {"id": transaction_id, "status": row.status, **error_body(error)}
+
+
+def error_body(error: NodeError) -> JsonObject:
+    """What is told about an error besides its status: message, class, and of a broken rule its name and field."""
+    body: JsonObject = {"message": _message(error), "class": type(error).__name__}
+    if isinstance(error, InvalidTransaction):
+        body["rule"] = error.rule
+        body["field"] = None if error.field is None else _clipped(error.field)
+    return body
+
+
+def row_of(error: NodeError) -> Row:
+    """The row of an error's class, or of the nearest class above it."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def _message(error: NodeError) -> str:
+    row = row_of(error)
+    if not isinstance(error, InvalidTransaction):
+        return row.message
+    if error.rule == NOT_JSON:
+        return NOT_UNDERSTOOD
+    return row.message.format(code=error.code, reason=_clipped(error.reason))
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+
+
+def _report(error: NodeError, row: Row) -> None:
+    if row.level > logging.DEBUG:
+        _log.log(row.level, "request failed", error=type(error).__name__, detail=str(error))

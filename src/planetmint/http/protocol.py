@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One HTTP connection: uvicorn's protocol on httptools, with the bounds that it lacks.
+
+Bounded here: bytes of a request's head, bytes of a body that nobody reads any more, the number of connections,
+and how long a client may leave a request or an answer half done. The status lines are replaced here too.
+"""
+
+import asyncio
+import http
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from planetmint.http.answers import CLOSE, CONTENT_TYPE_JSON, Answer, json_answer
+from planetmint.http.body import DRAINED_BYTES
+from planetmint.http.errors import NOT_UNDERSTOOD
+from planetmint.model.json import JsonObject
+
+HEAD_BYTES = 65_536
+"""Bytes of a request's head after which no more are read; one read may go beyond."""
+
+READ_SECONDS = 30.0
+"""How long a client may pause within a request, or keep a fresh connection without one."""
+
+WRITE_SECONDS = 60.0
+"""How long a client may take nothing of an answer."""
+
+# Old servers wrote these in capitals, and two of the phrases differ between versions of Python.
+_OLD_PHRASES = {413: "REQUEST ENTITY TOO LARGE", 422: "UNPROCESSABLE ENTITY"}
+
+
+def use_old_status_lines() -> None:
+    """Make uvicorn write status lines as the old servers did: ``400 BAD REQUEST`` (http-api 2.2).
+
+    uvicorn has no setting for them, but one table; it is changed for the whole process. Pinned by
+    tests/unit/http/test_server.py.
+    """
+    for status in http.HTTPStatus:
+        phrase = _OLD_PHRASES.get(status, status.phrase.upper())
+        STATUS_LINE[status.value] = f"HTTP/1.1 {status.value} {phrase}\r\n".encode("ascii")
+
+
+def _plain(status: int, message: str) -> Answer:
+    body: JsonObject = {"message": message, "status": status}
+    return json_answer(body, status)
+
+
+_BAD_REQUEST = _plain(400, NOT_UNDERSTOOD)
+_HEAD_TOO_LONG = _plain(431, f"The head of the request is longer than {HEAD_BYTES} bytes.")
+_TOO_MANY_CONNECTIONS = _plain(503, "The node has too many connections at present.")
+
+
+class Connection(HttpToolsProtocol):
+    """A client's connection; `max_connections` counts all of the server's."""
+
+    max_connections = 10_000
+
+    _in_head = True
+    _head_bytes = 0
+    _ignored_bytes = 0
+    _last_read = 0.0
+    _unwritten = 0
+    _last_write = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or answer 503 where there are too many."""
+        super().connection_made(transport)
+        self.access_log = False
+        self._last_read = self.loop.time()
+        if len(self.connections) > self.max_connections:
+            self._refuse(_TOO_MANY_CONNECTIONS)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the client, unless the head is too long already."""
+        self._last_read = self.loop.time()
+        if self._in_head:
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(_HEAD_TOO_LONG)
+                return
+            self._head_bytes += len(data)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: what follows does not count."""
+        self._in_head = False
+        self._head_bytes = self._ignored_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body; after the answer it is thrown away, within a bound."""
+        if self.cycle.response_complete:
+            self._ignored_bytes += len(body)
+            if self._ignored_bytes > DRAINED_BYTES:
+                self.transport.close()
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete: the next one may follow."""
+        self._in_head = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are no HTTP; after the answer to a request that came before them."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+        elif cycle is not None and cycle.response_started and not cycle.response_complete:
+            self.transport.close()
+        else:
+            self._refuse(_BAD_REQUEST)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: some clients offer HTTP/2 with every request, and are answered by HTTP/1.1."""
+
+    def expire(self, now: float) -> None:
+        """Close the connection where the client leaves something half done for too long."""
+        if self._waits_for_client() and now - self._last_read > READ_SECONDS:
+            self.transport.close()
+            return
+        unwritten = self.transport.get_write_buffer_size()
+        if unwritten == 0 or unwritten != self._unwritten:
+            self._unwritten, self._last_write = unwritten, now
+        elif now - self._last_write > WRITE_SECONDS:
+            self.transport.abort()
+
+    def _waits_for_client(self) -> bool:
+        """Whether the next move is the client's; idle connections between requests have their own timer."""
+        if self.flow.read_paused:
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            return self.cycle.more_body
+        return self.timeout_keep_alive_task is None
+
+    def _refuse(self, answer: Answer) -> None:
+        """Write an answer past the application and close."""
+        lines = [STATUS_LINE[answer.status]]
+        for name, value in (CONTENT_TYPE_JSON, (b"content-length", b"%d" % len(answer.body)), CLOSE):
+            lines += [name, b": ", value, b"\r\n"]
+        self.transport.write(b"".join([*lines, b"\r\n", answer.body]))
+        self.transport.close()

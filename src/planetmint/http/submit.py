@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""POST /api/v1/transactions: the route that a node lives on, so that it costs as little as can be.
+
+It is an ASGI callable of its own, reached without a router. One transaction as JSON of any content type, or
+many as NDJSON (`planetmint.http.bulk`). Source: http-api 2.1, 2.6, 4.3.
+"""
+
+from time import perf_counter
+
+from starlette.types import Receive, Scope, Send
+
+from planetmint.app.application import Mode
+from planetmint.http.answers import CLOSE, CONTENT_TYPE_JSON, NDJSON, Answer, cors, send_answer
+from planetmint.http.arguments import ArgumentError, Arguments
+from planetmint.http.body import DRAINED_BYTES, BodyTooLarge, ClientGone, drain, read_body, too_long
+from planetmint.http.bulk import BulkLoad
+from planetmint.http.errors import error_answer
+from planetmint.http.failures import unexpected
+from planetmint.http.query import Node
+from planetmint.model.errors import InvalidTransaction, TransactionTooLarge
+from planetmint.ports.errors import EngineError, StoreError
+
+ROUTE = "/api/v1/transactions"
+
+_MODES = {mode.value: mode for mode in Mode}
+_USUAL_QUERIES = {b"": Mode.ASYNC, **{b"mode=" + mode.value.encode("ascii"): mode for mode in Mode}}
+_LONGEST_LENGTH = 18
+
+
+class Submit:
+    """Takes transactions from clients."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        begun = perf_counter()
+        headers = dict(scope["headers"])
+        bulk = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == NDJSON
+        try:
+            mode = _mode(scope["query_string"])
+            if bulk:
+                status = await self._many(scope, receive, send, headers, mode)
+            else:
+                status = await self._one(receive, send, headers, mode)
+        except ClientGone:
+            return
+        except ArgumentError as error:
+            status = await _refuse(scope, send, error.answer())
+        except BodyTooLarge as error:
+            status = await _refuse(scope, send, _too_large(error))
+        except (InvalidTransaction, StoreError, EngineError) as error:
+            status = await _refuse(scope, send, error_answer(error))
+        except Exception as error:  # noqa: BLE001 - the edge's last resort: logged, answered without details
+            status = await _refuse(scope, send, unexpected(error, ROUTE))
+        self._node.metrics.count(ROUTE, "POST", status, perf_counter() - begun)
+
+    async def _one(self, receive: Receive, send: Send, headers: dict[bytes, bytes], mode: Mode) -> int:
+        limit = self._node.settings.max_body_bytes
+        declared = headers.get(b"content-length")
+        if declared is not None and _length(declared) > limit:
+            await _refuse_unread(receive, headers, limit)
+        body = await read_body(receive, limit)
+        accepted = (await self._node.application.submit(body, mode)).canonical
+        answer_headers = [
+            CONTENT_TYPE_JSON,
+            (b"content-length", b"%d" % len(accepted)),
+            *cors(headers.get(b"origin")),
+        ]
+        await send({"type": "http.response.start", "status": 202, "headers": answer_headers})
+        await send({"type": "http.response.body", "body": accepted})
+        return 202
+
+    async def _many(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], mode: Mode
+    ) -> int:
+        limit = self._node.settings.bulk_max_bytes
+        declared = headers.get(b"content-length")
+        if declared is not None and _length(declared) > limit:
+            await _refuse_unread(receive, headers, limit)
+        return await BulkLoad(self._node, scope, receive, send, mode).run()
+
+
+def _mode(query: bytes) -> Mode:
+    """The mode that a query string asks for, exact in letter case. Raises ArgumentError."""
+    usual = _USUAL_QUERIES.get(query)
+    if usual is not None:
+        return usual
+    return Arguments(query).optional("mode", _read_mode) or Mode.ASYNC
+
+
+def _read_mode(value: str) -> Mode:
+    try:
+        return _MODES[value]
+    except KeyError:
+        raise ValueError('Mode must be "async", "sync" or "commit"') from None
+
+
+def _length(declared: bytes) -> int:
+    """A declared length; the server has seen to it that it is a number."""
+    return int(declared) if len(declared) <= _LONGEST_LENGTH else 10**_LONGEST_LENGTH
+
+
+async def _refuse_unread(receive: Receive, headers: dict[bytes, bytes], limit: int) -> None:
+    """Refuse a body by its declared length. Raises BodyTooLarge, always.
+
+    A client that waits for leave to send gets none; any other is heard out within bounds, because one that is
+    still sending sees no answer.
+    """
+    waits = b"expect" in headers
+    short_enough = _length(headers[b"content-length"]) <= limit + DRAINED_BYTES
+    raise BodyTooLarge(too_long(limit), drained=not waits and short_enough and await drain(receive))
+
+
+def _too_large(error: BodyTooLarge) -> Answer:
+    answer = error_answer(TransactionTooLarge(error.message, rule="body.size"))
+    return answer if error.drained else answer._replace(headers=(*answer.headers, CLOSE))
+
+
+async def _refuse(scope: Scope, send: Send, answer: Answer) -> int:
+    await send_answer(scope, send, answer)
+    return answer.status
