@@ -25,7 +25,7 @@ LEVEL_ALIASES = {"benchmark": "info"}
 MASK = "********"
 """What stands for a password wherever the configuration is shown."""
 
-LEDGER_FILE = "ledger.sqlite"
+LEDGER_FILE = "ledger.db"
 """The database file in the data folder where `database.path` names no other."""
 
 Level = Literal["debug", "info", "warning", "error", "critical"]

@@ -78,6 +78,11 @@ class Configuration:
     found: bool
     warnings: tuple[str, ...]
 
+    @property
+    def missing_file(self) -> str:
+        """What to say where the file was not there."""
+        return f"Cannot find config file `{self.path}`: going on with environment and defaults"
+
 
 @dataclass(slots=True)
 class _Sources:
@@ -124,10 +129,6 @@ def load_settings(
     path = config_path(config, environ)
     document = _read(path, must_exist=config is not None)
     sources = _Sources(path, document or {}, environ)
-    if document is None and environ.get(CONFIG_PATH_VARIABLE):
-        sources.warnings.append(
-            f"Cannot find config file `{path}`, which {CONFIG_PATH_VARIABLE} names; using the defaults."
-        )
     settings = _assemble(sources)
     _check(settings)
     _warn_of_strangers(sources)

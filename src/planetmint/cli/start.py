@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command `start`: settings, log, the lock on the data folder, then the node until it is told to end.
+
+Source: cli-and-config 2.3.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+
+from planetmint.runtime.backends import check_runnable
+from planetmint.runtime.lock import data_folder
+from planetmint.runtime.logging import setup_logging
+from planetmint.runtime.settings_sources import Configuration
+from planetmint.version import __version__
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What `start` was told.
+
+    Attributes:
+        web_api: Serve the Web API.
+        streams: Serve the event stream.
+        init: Make the store where there is none.
+        parallel_asked: The flag of the old servers that asks for parallel validation.
+    """
+
+    web_api: bool
+    streams: bool
+    init: bool
+    parallel_asked: bool
+
+
+def start(configuration: Configuration, flags: Flags) -> int:
+    """Run the node; returns its exit code.
+
+    Raises:
+        ConfigurationError: The node cannot run with these settings.
+        StoreError: The store cannot be used.
+    """
+    settings = configuration.settings
+    setup_logging(settings)
+    _log.info(f"Planetmint Version {__version__}")
+    if not configuration.found:
+        _log.info(configuration.missing_file)
+    for warning in configuration.warnings:
+        _log.warning(warning)
+    check_runnable(settings)
+    if flags.parallel_asked:
+        _log.info("--experimental-parallel-validation has no effect: signatures are always checked in parallel")
+    # Imported late: the other commands need neither the web server nor the engine.
+    from planetmint.runtime.node import serve
+
+    with data_folder(settings.data.path):
+        return serve(settings, web_api=flags.web_api, streams=flags.streams, init=flags.init)
