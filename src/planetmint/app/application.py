@@ -44,8 +44,15 @@ class Health:
 class Application(Protocol):
     """The node as its edges see it. Reads go to `store` directly: it answers from what is committed."""
 
-    store: Store
-    feed: EventFeed
+    @property
+    def store(self) -> Store:
+        """What is committed."""
+        ...
+
+    @property
+    def feed(self) -> EventFeed:
+        """Blocks as they are committed."""
+        ...
 
     async def submit(self, body: bytes, mode: Mode) -> Transaction:
         """Check a transaction and hand it to consensus; answers as `mode` says.

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The node's own figures for `/metrics`, read when they are asked for: nothing is counted on the hot path."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from planetmint.consensus.solo import SoloEngine
+from planetmint.ports.feed import EventFeed
+from planetmint.streams.server import StreamServer
+
+
+class NodeMetrics(Collector):
+    """Collects from a node's parts; `registry` is what the Web API exposes."""
+
+    def __init__(self, feed: EventFeed, engine: SoloEngine) -> None:
+        self._feed = feed
+        self._engine = engine
+        self._stream: StreamServer | None = None
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def follow(self, stream: StreamServer) -> None:
+        """Show a stream server's figures too."""
+        self._stream = stream
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client`."""
+        yield GaugeMetricFamily("planetmint_block_height", "Height of the newest block.", self._feed.head)
+        yield GaugeMetricFamily(
+            "planetmint_waiting_transactions", "Transactions that wait for a block.", self._engine.waiting
+        )
+        yield GaugeMetricFamily(
+            "planetmint_engine_in_trouble", "1 while no blocks can be made.", self._engine.trouble is not None
+        )
+        if self._stream is None:
+            return
+        yield GaugeMetricFamily(
+            "planetmint_stream_subscribers", "Connections that are streamed to.", self._stream.subscribers
+        )
+        yield GaugeMetricFamily(
+            "planetmint_stream_lagging", "Subscribers that are served from the store.", self._stream.lagging
+        )
+        yield CounterMetricFamily(
+            "planetmint_stream_messages", "Messages written to subscribers.", self._stream.messages_sent
+        )
+        yield CounterMetricFamily(
+            "planetmint_stream_refused", "Requests on the stream port that were refused.", self._stream.refused
+        )
