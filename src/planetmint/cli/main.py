@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The command `planetmint`: its flags, its sub-commands, and the place where an operator's mistake becomes one line.
+"""The command `planetmint`: its flags and sub-commands, and where an operator's mistake becomes one line.
 
 Help is plain text, so that it reads the same in a terminal, a log and docs/commands.md, which is made from it.
 """

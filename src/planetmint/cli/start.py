@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The command `start`: settings, log, the lock on the data folder, then the node until it is told to end.
+"""The command `start`: settings, log, then the node until it is told to end.
 
 Source: cli-and-config 2.3.
 """
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from planetmint.runtime.backends import check_runnable
-from planetmint.runtime.lock import data_folder
+from planetmint.runtime.backends import make_keeper
 from planetmint.runtime.logging import setup_logging
+from planetmint.runtime.settings import ConfigurationError
 from planetmint.runtime.settings_sources import Configuration
-from planetmint.version import __version__
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -43,16 +42,18 @@ def start(configuration: Configuration, flags: Flags) -> int:
     """
     settings = configuration.settings
     setup_logging(settings)
-    _log.info(f"Planetmint Version {__version__}")
     if not configuration.found:
         _log.info(configuration.missing_file)
     for warning in configuration.warnings:
         _log.warning(warning)
-    check_runnable(settings)
+    keeper = make_keeper(settings)
+    if not flags.init and not keeper.exists():
+        raise ConfigurationError(
+            f"There is no database {keeper.name} yet. Run `planetmint init`, or start without --no-init."
+        )
     if flags.parallel_asked:
         _log.info("--experimental-parallel-validation has no effect: signatures are always checked in parallel")
     # Imported late: the other commands need neither the web server nor the engine.
     from planetmint.runtime.node import serve
 
-    with data_folder(settings.data.path):
-        return serve(settings, web_api=flags.web_api, streams=flags.streams, init=flags.init)
+    return serve(settings, web_api=flags.web_api, streams=flags.streams)

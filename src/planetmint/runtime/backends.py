@@ -7,16 +7,14 @@ from typing import Protocol
 from planetmint.ports.store import Store
 from planetmint.runtime.settings import ConfigurationError, Settings
 from planetmint.storage.sqlite import SqliteStore
-from planetmint.storage.sqlite import migrate as migrate_sqlite
+from planetmint.storage.sqlite.layout import VERSION as SQLITE_LAYOUT
+from planetmint.storage.sqlite.layout import migrate as migrate_sqlite
 
 ENGINES = ("solo",)
 """Values of `consensus.engine` that can be run."""
 
 COMETBFT_VERSIONS: tuple[str, ...] = ()
 """Versions of CometBFT that this version of the node can work with."""
-
-_SIDE_FILES = ("-wal", "-shm")
-"""What SQLite keeps beside its file."""
 
 
 class StoreKeeper(Protocol):
@@ -25,12 +23,16 @@ class StoreKeeper(Protocol):
     name: str
     """The database in words that an operator knows."""
 
+    def exists(self) -> bool:
+        """Whether the store has ever been made."""
+        ...
+
     async def create(self) -> None:
         """Make the layout where there is none; raises StoreError."""
         ...
 
     async def drop(self) -> bool:
-        """Delete everything; whether there was anything. Raises StoreError, OSError."""
+        """Delete everything; whether there was anything. Raises StoreError."""
         ...
 
     async def migrate(self) -> str:
@@ -45,6 +47,10 @@ class SqliteKeeper:
         self.path = path
         self.name = str(path)
 
+    def exists(self) -> bool:
+        """As `StoreKeeper.exists`."""
+        return self.path.exists()
+
     async def create(self) -> None:
         """As `StoreKeeper.create`."""
         store = sqlite_store(self.path)
@@ -55,16 +61,19 @@ class SqliteKeeper:
 
     async def drop(self) -> bool:
         """As `StoreKeeper.drop`."""
-        there = self.path.exists()
-        for path in (self.path, *(Path(f"{self.path}{suffix}") for suffix in _SIDE_FILES)):
-            path.unlink(missing_ok=True)
-        return there
+        if not self.exists():
+            return False
+        await SqliteStore(self.path).drop()
+        return True
 
     async def migrate(self) -> str:
         """As `StoreKeeper.migrate`."""
         if not self.path.exists():
             return f"There is no database at {self.path} yet: nothing to do."
-        return "; ".join(migrate_sqlite(self.path)) or "already there"
+        before = migrate_sqlite(self.path)
+        if before == SQLITE_LAYOUT:
+            return f"The database {self.path} has the present layout {SQLITE_LAYOUT}: nothing to do."
+        return f"The database {self.path} was brought from layout {before} to {SQLITE_LAYOUT}."
 
 
 def check_runnable(settings: Settings) -> None:

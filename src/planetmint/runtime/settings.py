@@ -70,8 +70,6 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
         Count | None, about("Taken from files of the old servers without effect: one process serves the Web API.")
     ] = None
     threads: Annotated[Count | None, about("Threads that check signatures; null: one per processor.")] = None
-    backlog: Annotated[Count, about("Connections that the system may hold until they are accepted.")] = 2048
-    keepalive: Annotated[Count, about("Seconds that an idle connection is kept open.")] = 75
     graceful_timeout: Annotated[
         Amount, about("Seconds that requests under way get to finish when the node stops.")
     ] = 10
