@@ -10,12 +10,13 @@ from hashlib import sha3_256
 
 from planetmint.conditions import decode_fulfillment, has_zenroom, listed_keys
 from planetmint.model import json
-from planetmint.model.condition import Ed25519Details
+from planetmint.model.condition import Ed25519Details, Fulfillment
 from planetmint.model.errors import (
     AmountError,
     InvalidHash,
     InvalidScript,
     InvalidSignature,
+    InvalidTransaction,
     SchemaValidationError,
     TransactionTooLarge,
     ValidationError,
@@ -163,15 +164,21 @@ def _read_inputs(
         field = f"inputs[{index}].fulfillment"
         if form.fulfillment is None:
             raise InvalidSignature(UNREADABLE, rule="fulfillment.encoding", field=field)
-        fulfillment = decode_fulfillment(
-            form.fulfillment,
-            max_depth=parameters.max_condition_depth,
-            max_leaves=parameters.max_condition_leaves,
-        )
+        fulfillment = _read_fulfillment(form.fulfillment, field, parameters)
         if has_zenroom(fulfillment):
             raise InvalidSignature("this chain does not accept contracts", rule="contracts.off", field=field)
         inputs.append(Input(form.owners_before, form.fulfills, fulfillment, message(form)))
     return tuple(inputs)
+
+
+def _read_fulfillment(text: str, field: str, parameters: ChainParameters) -> Fulfillment:
+    try:
+        return decode_fulfillment(
+            text, max_depth=parameters.max_condition_depth, max_leaves=parameters.max_condition_leaves
+        )
+    except InvalidTransaction as refusal:
+        refusal.field = field
+        raise
 
 
 def _messages(members: JsonObject) -> Callable[[schema.InputForm], bytes]:
