@@ -28,7 +28,6 @@ CONDITION_URI = (
 )
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
-_HASH_TEXT = re.compile(r"[0-9a-fA-F]{64}")
 _AMOUNT = re.compile(r"[0-9]{1,20}")
 _FULFILLMENT = re.compile(r"[a-zA-Z0-9_-]*")
 _CONDITION_URI = re.compile(CONDITION_URI)
@@ -257,8 +256,9 @@ def check_script(value: JsonValue, version: str) -> None:
     read_object(members[names[0]], f"script.{names[0]}")
     if not isinstance(members[names[1]], (dict, list)):
         raise invalid(f"{show(members[names[1]])} is not of type 'object', 'array'", "type", f"script.{names[1]}")
-    if _HASH_TEXT.search(read_text(members["state"], "script.state")) is None:
-        raise invalid(f"{show(members['state'])} does not match '[0-9a-fA-F]{{64}}'", "pattern", "script.state")
+    # Not anchored, as published: longer text is accepted here and nowhere else (transactions 2.3).
+    if _HEX64.search(read_text(members["state"], "script.state")) is None:
+        raise invalid(f"{show(members['state'])} does not match '[0-9a-f]{{64}}'", "pattern", "script.state")
     if version == "2.0":
         _check_code_2_0(members["code"])
     else:
