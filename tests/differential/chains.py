@@ -26,6 +26,9 @@ from tests.differential.wire import (
 
 KEYS = tuple(Key(f"differential/{number}") for number in range(12))
 
+STRANGER = Key("differential/stranger")
+"""Owns nothing on any chain."""
+
 MAX_AMOUNT = 9_000_000_000_000_000_000
 
 STRINGS = (

@@ -85,8 +85,18 @@ class Node:
         self._height = 2
 
     def judge(self, text: str) -> Answer:
-        """Decode the body and let it follow the block under way."""
-        body = text.encode()
+        """Decode the body and let it follow the block under way.
+
+        An error of the node that is no verdict becomes an answer that agrees with nothing.
+        """
+        try:
+            return self._judge(text.encode())
+        except ContextRefused:
+            raise
+        except Exception as error:  # noqa: BLE001
+            return Answer(None, False, f"uncaught {type(error).__name__}", str(error)[:300], False)
+
+    def _judge(self, body: bytes) -> Answer:
         try:
             transaction = decode_transaction(body, PARAMETERS)
         except InvalidTransaction as error:

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.differential.chains import KEYS, MAX_AMOUNT, A, B, C, Chain, Draft, identified
+from tests.differential.chains import KEYS, MAX_AMOUNT, STRANGER, A, B, C, Chain, Draft, identified
 from tests.differential.wire import (
     Json,
     Key,
@@ -411,7 +411,7 @@ def owners_before_odd(chain: Chain, draft: Draft) -> Made:
     body = _changed(draft)
     item = chain.rng.choice(body["inputs"])
     owners: list[str] = item["owners_before"]
-    foreign = chain.rng.choice([key.text for key in KEYS if key.text not in owners])
+    foreign = STRANGER.text
     odd: tuple[Json, ...] = (
         [foreign], [*owners, foreign], owners[::-1], owners[:1], [*owners, owners[0]], [], None, [foreign[:-2]],
         [foreign + "1"], ["0" * 44], [*owners, "x"], foreign, [[foreign]], ["1" * 44],
@@ -654,7 +654,7 @@ def public_keys_odd(chain: Chain, draft: Draft) -> Made:
     body = _changed(draft)
     output = chain.rng.choice(body["outputs"])
     keys: list[str] = output["public_keys"]
-    foreign = chain.rng.choice([key.text for key in KEYS if key.text not in keys])
+    foreign = STRANGER.text
     odd: tuple[Json, ...] = (
         [], None, [foreign], [*keys, foreign], keys[:1], keys[::-1], [*keys, keys[0]], [keys[0][:-2]], [keys[0] + "1"],
         ["0" * 44], ["1" * 44], [None], ["x"], keys[0], [[keys[0]]], {}, [keys[0] + "\n"], [" " + keys[0]],

@@ -95,29 +95,15 @@ def der_integer(value: int) -> bytes:
     return value.to_bytes(value.bit_length() // 8 + 1, "big")
 
 
-@dataclass(frozen=True)
-class Key:
-    """An ed25519 key pair; its seed is the SHA-256 of `name`."""
+class _Ed25519:
+    """The condition of one key; `raw` are the 32 bytes of the key."""
 
-    name: str
-
-    @cached_property
-    def _signing(self) -> SigningKey:
-        return SigningKey(hashlib.sha256(self.name.encode()).digest())
-
-    @cached_property
-    def raw(self) -> bytes:
-        """The 32 bytes of the public key."""
-        return bytes(self._signing.verify_key)
+    raw: bytes
 
     @cached_property
     def text(self) -> str:
         """The public key in base58."""
         return base58.b58encode(self.raw).decode()
-
-    def sign(self, message: bytes) -> bytes:
-        """64 bytes."""
-        return self._signing.sign(message).signature
 
     @property
     def cost(self) -> int:
@@ -128,7 +114,7 @@ class Key:
         return {"type": "ed25519-sha-256", "public_key": self.text}
 
     @property
-    def keys(self) -> tuple["Key", ...]:
+    def keys(self) -> tuple["_Ed25519", ...]:
         return (self,)
 
     @property
@@ -151,13 +137,43 @@ class Key:
         """DER fulfillment; `signers` is of no effect for a single key."""
         return der(0xA4, der(0x80, self.raw) + der(0x81, self.sign(message)))
 
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PublicKey(_Ed25519):
+    """A key without its secret."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Key(_Ed25519):
+    """An ed25519 key pair; its seed is the SHA-256 of `name`."""
+
+    name: str
+
+    @cached_property
+    def _signing(self) -> SigningKey:
+        return SigningKey(hashlib.sha256(self.name.encode()).digest())
+
+    @cached_property
+    def raw(self) -> bytes:  # type: ignore[override]
+        """The 32 bytes of the public key."""
+        return bytes(self._signing.verify_key)
+
+    def sign(self, message: bytes) -> bytes:
+        return self._signing.sign(message).signature
+
 
 @dataclass(frozen=True)
 class Threshold:
     """`needed` of `parts`; a part is a key or another threshold."""
 
     needed: int
-    parts: tuple["Key | Threshold", ...]
+    parts: tuple["_Ed25519 | Threshold", ...]
 
     @property
     def cost(self) -> int:
@@ -170,7 +186,7 @@ class Threshold:
         return {"type": "threshold-sha-256", "threshold": self.needed, "subconditions": parts}
 
     @property
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> tuple[_Ed25519, ...]:
         return tuple(key for part in self.parts for key in part.keys)
 
     @property
@@ -193,10 +209,10 @@ class Threshold:
         tail = f"fpt=threshold-sha-256&cost={self.cost}&subtypes=ed25519-sha-256"
         return f"ni:///sha-256;{base64url(self.fingerprint)}?{tail}"
 
-    def can_fulfill(self, part: "Key | Threshold", signers: Collection[str] | None) -> bool:
+    def can_fulfill(self, part: "_Ed25519 | Threshold", signers: Collection[str] | None) -> bool:
         if signers is None:
             return True
-        if isinstance(part, Key):
+        if isinstance(part, _Ed25519):
             return part.text in signers
         return sum(part.can_fulfill(item, signers) for item in part.parts) >= part.needed
 
@@ -212,12 +228,36 @@ class Threshold:
         return der(0xA2, der(0xA0, fulfilled) + der(0xA1, conditions))
 
 
-Condition = Key | Threshold
+Condition = _Ed25519 | Threshold
 
 
 def n_of_n(keys: Sequence[Key]) -> Condition:
     """What drivers make of a list of owners: the key itself, or all of them."""
     return keys[0] if len(keys) == 1 else Threshold(len(keys), tuple(keys))
+
+
+def public_key(text: Json) -> PublicKey | None:
+    """The key that `text` is the base58 form of, None unless it has 43 or 44 characters for 32 bytes."""
+    if not isinstance(text, str) or len(text) not in (43, 44) or text.strip() != text:
+        return None
+    try:
+        raw = base58.b58decode(text)
+    except ValueError:
+        return None
+    return PublicKey(raw) if len(raw) == 32 else None
+
+
+def condition_of(details: Json) -> Condition | None:
+    """The condition that `details` describe; None for what has no URI or holds other types."""
+    if not isinstance(details, dict):
+        return None
+    if details.get("type") == "ed25519-sha-256":
+        return public_key(details.get("public_key"))
+    needed, items = details.get("threshold"), details.get("subconditions")
+    if type(needed) is not int or not isinstance(items, list) or not 1 <= needed <= len(items):
+        return None
+    parts = [condition_of(item) for item in items]
+    return None if None in parts else Threshold(needed, tuple(part for part in parts if part is not None))
 
 
 def elements(data: bytes) -> list[tuple[int, bytes]]:
@@ -267,4 +307,7 @@ def _signers(element: tuple[int, bytes]) -> set[str]:
         encoded = [der(*item) for item in elements(items)]
         if encoded != sorted(encoded):
             raise ValueError("a set out of order")
-    return set().union(*(_signers(item) for item in elements(parts[0][1])))
+    given = elements(parts[0][1])
+    if not given:
+        raise ValueError("a threshold of nothing")
+    return set().union(*(_signers(item) for item in given))
