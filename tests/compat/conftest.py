@@ -6,7 +6,7 @@ engine; `PLANETMINT_COMPAT_WS` names its stream URL where that is not the one ad
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -35,8 +35,11 @@ class NodeUnderTest:
         return int(self.base_url.rsplit(":", 1)[1])
 
 
+_RUNNING = pytest.StashKey[NodeUnderTest]()
+
+
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeUnderTest]:
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeUnderTest]:
     """A node of our own in a temporary folder, or the one that the environment names."""
     running = os.environ.get(NODE_URL)
     if running:
@@ -45,16 +48,21 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeUnderTest]:
         yield NodeUnderTest(base_url, stream, lambda: "the node was not started by this suite")
         return
     with NodeProcess(tmp_path_factory.mktemp("compat") / "data") as process:
-        yield NodeUnderTest(process.base_url, process.stream_url, process.log_text)
+        node = NodeUnderTest(process.base_url, process.stream_url, process.log_text)
+        request.config.stash[_RUNNING] = node
+        yield node
 
 
-@pytest.fixture(autouse=True)
-def _log_of_the_node(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Print the end of the node's log beside a failure."""
-    failed_before = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed_before and "node" in request.fixturenames:
-        print("--- log of the node ---", request.getfixturevalue("node").log()[-5000:], sep="\n")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the end of the node's log beside a failure."""
+    report = yield
+    node = item.config.stash.get(_RUNNING, None)
+    if report.failed and node is not None:
+        report.sections.append(("log of the node", node.log()[-5000:]))
+    return report
 
 
 @pytest.fixture(scope="session")
