@@ -258,9 +258,16 @@ def compare(scenario: Scenario, oracle: Oracle) -> list[Comparison]:
     ]
 
 
-def outcome(comparison: Comparison) -> str | None:
-    """Name of what the two answers have come to, None for a mismatch."""
+def outcome(comparison: Comparison, *, valid: bool = False) -> str | None:
+    """Name of what the two answers have come to, None for a mismatch.
+
+    Args:
+        comparison: Both answers.
+        valid: The transaction keeps every rule of the node; then no difference excuses a refusal.
+    """
     ours, theirs = comparison.ours, comparison.theirs
+    if valid and not ours.accepted:
+        return None
     same_id = ours.id == theirs.id or ours.id is None or theirs.id is None
     if same_id and ours.accepted and theirs.accepted:
         return "accepted"
@@ -274,7 +281,7 @@ def _add(report: Report, scenario: Scenario, comparisons: Sequence[Comparison]) 
     for case, comparison in zip(scenario.cases, comparisons, strict=True):
         report.cases += 1
         report.labels[case.label] += 1
-        found = outcome(comparison)
+        found = outcome(comparison, valid=case.valid)
         if found is None:
             report.mismatches.append(_mismatch(scenario, case, comparison))
         else:

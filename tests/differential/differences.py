@@ -486,17 +486,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
-        "amount-newline",
-        "500 for an amount with a line break at its end",
-        "SchemaValidationError",
-        "a client's fault is a 400",
-        "validation 3.2",
-        lambda c: (
-            _ours(c, "schema.pattern")
-            and any(str(item.get("amount")).endswith("\n") for item in c.objects("outputs"))
-        ),
-    ),
-    Difference(
         "details-as-fulfillment",
         "an object in place of the fulfillment is held against the schema of condition details; planetmint then "
         "accepts a CREATE with it, unsigned",

@@ -24,10 +24,11 @@ DRAFTS = 12
 
 @dataclass(frozen=True)
 class Case:
-    """One request body: `label` says what was done to it, `text` is the body itself."""
+    """One request body: `label` says what was done to it, `text` is the body itself; `valid` if nothing was."""
 
     label: str
     text: str
+    valid: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _case(chain: Chain) -> Case:
     rng = chain.rng
     if rng.random() < 0.3:
         draft = _draft(chain)
-        return Case(f"valid {draft.body['operation']}", spell(rng, draft.finish()))
+        return Case(f"valid {draft.body['operation']}", spell(rng, draft.finish()), True)
     while True:
         mutator = rng.choice(mutators.ALL)
         for _ in range(DRAFTS):

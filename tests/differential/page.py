@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Writes `docs/differences.md` from the list: `python -m tests.differential.page`."""
+
+from pathlib import Path
+
+from tests.differential.differences import DIFFERENCES
+from tests.differential.environments import PACKAGES
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "differences.md"
+
+HEAD = """# Where the node differs from the published servers
+
+The node computes the same ids and reaches the same verdicts, with the same error classes, as the published
+packages
+
+{packages}
+
+except where this page says so. `make differential` generates and damages 20,000 transactions and asks both
+sides; `tests/differential` holds a shorter run for every change. What differs without standing here fails them.
+This page is made from `tests/differential/differences.py` by `python -m tests.differential.page`.
+
+Two things are outside of the comparison: elections and votes, and transactions that spend outputs of another
+dialect, which no published server can do. An answer of 500 by a published server counts as a refusal.
+
+| name | published | node | reason | decided in |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    packages = "\n".join(f"- {', '.join(names)}" for names in PACKAGES.values())
+    rows = "\n".join(
+        f"| `{item.name}` | {item.published} | {item.node} | {item.reason} | {item.source} |"
+        for item in DIFFERENCES
+    )
+    return HEAD.format(packages=packages, rows=rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
