@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A piece of committed state held in memory: what the embedded stores answer `Store.read_state` with."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from planetmint.model.transaction import OutputRecord, OutputRef
+from planetmint.model.validator import ValidatorSet
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Implements `StateView` for what was asked; everything else is answered as missing.
+
+    Attributes:
+        transactions: Those of the ids asked for that are committed.
+        outputs: Those of the outputs asked for that exist.
+        validator_set: The newest.
+    """
+
+    transactions: Collection[str]
+    outputs: Mapping[OutputRef, OutputRecord]
+    validator_set: ValidatorSet
+
+    def has_transaction(self, transaction_id: str) -> bool:
+        """See `StateView`."""
+        return transaction_id in self.transactions
+
+    def output(self, ref: OutputRef) -> OutputRecord | None:
+        """See `StateView`."""
+        return self.outputs.get(ref)
+
+    def validators(self) -> ValidatorSet:
+        """See `StateView`."""
+        return self.validator_set

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""How a block goes into the file: one statement that does all its work inside SQLite.
+
+Each statement of Python's `sqlite3` gives the interpreter lock away and has to win it back from a busy event
+loop, which may take milliseconds; `executemany` does so for every row. So a block is handed over in a few long
+values, and a trigger takes them apart. Bytes are joined into one value and cut by position; numbers come as JSON.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+
+from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord
+from planetmint.model.json import JsonValue
+from planetmint.model.search import VERBATIM_LENGTH, tokens_of
+from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
+from planetmint.model.validator import Validator
+from planetmint.ports.errors import StoreError
+from planetmint.storage.sqlite.layout import INDEX_BITS, id_hash, place_of, text_hash
+
+OPERATIONS = tuple(Operation)
+"""The code of an operation in the file is its place here; only ever append."""
+
+OWN_ASSET = 1 << 4
+"""Set in a transaction's `kind` where it is an asset of its own; below it the code of the operation."""
+
+KEY, ASSET, ASSET_CONTENT, METADATA_CONTENT = b"key", b"asset", b"asset content", b"metadata content"
+"""Uses of `layout.text_hash`."""
+
+CONTENT_OPERATIONS = frozenset({Operation.CREATE, Operation.TRANSFER, Operation.COMPOSE, Operation.DECOMPOSE})
+WORDED_OPERATIONS = frozenset({Operation.CREATE, Operation.COMPOSE})
+
+_KIND_BITS, _LENGTH_BITS = 5, 24
+
+_LONGEST_WORD = 1_000
+_MARKED = re.compile("[A-Z_]")
+
+SAVE_SCHEMA = f"""
+CREATE TEMP VIEW saved_block AS SELECT 0 AS height, 0 AS first, 0 AS next, x'' AS header, x'' AS ids,
+    x'' AS events, x'' AS bodies, '[]' AS body_spans, '[]' AS id_hashes, x'' AS outputs,
+    '{{}}' AS output_spans, '{{}}' AS links, '{{}}' AS spends, '[]' AS words, NULL AS validators;
+
+CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
+    SELECT RAISE(ABORT, 'the block does not follow the newest one')
+    WHERE (NEW.height, NEW.first) IS NOT (SELECT height + 1, next FROM blocks ORDER BY height DESC LIMIT 1);
+
+    SELECT RAISE(ABORT, 'a transaction of the block is stored already')
+    FROM json_each(NEW.id_hashes) AS item CROSS JOIN links ON hash = item.value
+    CROSS JOIN transactions ON sequence = place >> {INDEX_BITS}
+    WHERE transactions.id = substr(NEW.ids, 1 + 32 * item.key, 32);
+
+    INSERT INTO blocks VALUES (NEW.height, NEW.next, NEW.header, NEW.ids, NEW.events);
+
+    INSERT INTO transactions
+    SELECT NEW.first + key, NEW.height, value & {(1 << _KIND_BITS) - 1}, substr(NEW.ids, 1 + 32 * key, 32),
+        substr(NEW.bodies, 1 + (value >> {_KIND_BITS + _LENGTH_BITS}),
+            value >> {_KIND_BITS} & {(1 << _LENGTH_BITS) - 1})
+    FROM json_each(NEW.body_spans);
+
+    INSERT INTO outputs
+    SELECT CAST(key AS INTEGER),
+        substr(NEW.outputs, 1 + (value >> {_LENGTH_BITS}), value & {(1 << _LENGTH_BITS) - 1})
+    FROM json_each(NEW.output_spans);
+
+    INSERT INTO spends SELECT CAST(key AS INTEGER), value FROM json_each(NEW.spends);
+
+    INSERT INTO links SELECT value, (NEW.first + key) << {INDEX_BITS} FROM json_each(NEW.id_hashes);
+
+    INSERT INTO links SELECT value, CAST(key AS INTEGER) FROM json_each(NEW.links);
+
+    INSERT INTO words (rowid, asset, metadata)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(NEW.words);
+
+    INSERT INTO validators SELECT NEW.height + 1, NEW.validators WHERE NEW.validators IS NOT NULL;
+END;
+"""
+"""Made anew on every connection that writes; never part of the file."""
+
+SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 15)})"
+
+
+class StoredOutput(msgspec.Struct, array_like=True, frozen=True):
+    """An output as it stands in the file: what of `OutputRecord` its place does not tell."""
+
+    amount: int
+    uri: str
+    public_keys: tuple[str, ...]
+    operation: int
+    asset_id: str | None
+    """None where the transaction is its own asset."""
+    item: str | None
+
+    def to_record(self, ref: OutputRef, spender: str | None) -> OutputRecord:
+        """The output as the rules see it."""
+        asset_id = ref.transaction_id if self.asset_id is None else self.asset_id
+        operation = OPERATIONS[self.operation]
+        return OutputRecord(ref, self.amount, self.uri, self.public_keys, asset_id, operation, self.item, spender)
+
+
+_encode = msgspec.json.Encoder().encode
+
+decode_header = msgspec.json.Decoder(BlockHeader).decode
+decode_events = msgspec.json.Decoder(tuple[BlockEvents, ...]).decode
+decode_output = msgspec.json.Decoder(StoredOutput).decode
+decode_validators = msgspec.json.Decoder(tuple[Validator, ...]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Byte strings in one, and where each stands."""
+
+    data: bytes
+    spans: list[tuple[int, int]]
+
+
+def parameters_of(block: BlockRecord, first: int, sequences: Mapping[str, int]) -> tuple[object, ...]:
+    """What `SAVE` needs.
+
+    Args:
+        first: Sequence number of the block's first transaction.
+        sequences: Of the older transactions whose outputs it spends.
+
+    Raises:
+        StoreError: A repeated transaction, a spend of an unknown one, or a part longer than the layout allows.
+    """
+    known = {item.id: first + place for place, item in enumerate(block.transactions)}
+    if len(known) != len(block.transactions):
+        raise StoreError(f"block {block.header.height} repeats a transaction")
+    bodies = _join([item.canonical for item in block.transactions])
+    kinds = [kind_of(item) for item in block.transactions]
+    body_spans = [
+        (start << _LENGTH_BITS | length) << _KIND_BITS | kind
+        for (start, length), kind in zip(bodies.spans, kinds, strict=True)
+    ]
+    outputs = _join([_encode(_stored(record)) for record in block.created])
+    places = [_place(record.ref, known) for record in block.created]
+    output_spans = [
+        (place, start << _LENGTH_BITS | length)
+        for place, (start, length) in zip(places, outputs.spans, strict=True)
+    ]
+    return (
+        block.header.height,
+        first,
+        first + len(block.transactions),
+        _encode(block.header),
+        bytes.fromhex("".join(known)),
+        _encode(block.events),
+        bodies.data,
+        _encode(body_spans),
+        _encode([id_hash(item.id) for item in block.transactions]),
+        outputs.data,
+        _pairs(output_spans),
+        _pairs(_links(block, places, known)),
+        _pairs([(_place(spend.ref, known, sequences), known[spend.spender]) for spend in block.spent]),
+        _encode(_words(block, first)),
+        None if block.validators is None else _encode(block.validators),
+    )
+
+
+def kind_of(transaction: Transaction) -> int:
+    """The `kind` of a transaction in the file."""
+    own = OWN_ASSET if transaction.id in transaction.asset_ids else 0
+    return OPERATIONS.index(transaction.operation) | own
+
+
+def _stored(record: OutputRecord) -> StoredOutput:
+    asset_id = None if record.asset_id == record.ref.transaction_id else record.asset_id
+    code = OPERATIONS.index(record.operation)
+    return StoredOutput(record.amount, record.uri, record.public_keys, code, asset_id, record.item)
+
+
+def _place(ref: OutputRef, *sequences: Mapping[str, int]) -> int:
+    """The place of an output whose transaction is in one of `sequences`."""
+    if not 0 <= ref.output_index < 1 << INDEX_BITS:
+        raise StoreError(f"output index {ref.output_index} is more than this layout has room for")
+    for known in sequences:
+        if ref.transaction_id in known:
+            return place_of(known[ref.transaction_id], ref.output_index)
+    raise StoreError(f"the block refers to an output of {ref.transaction_id}, which is not stored")
+
+
+def _links(block: BlockRecord, places: list[int], known: Mapping[str, int]) -> list[tuple[int, int]]:
+    """Places and hashes of the keys, assets and contents by which the block's parts can be found."""
+    links = [
+        (place, text_hash(KEY, key))
+        for place, record in zip(places, block.created, strict=True)
+        for key in dict.fromkeys(record.public_keys)
+    ]
+    for transaction in block.transactions:
+        place = place_of(known[transaction.id], 0)
+        links += [(place, text_hash(ASSET, item)) for item in transaction.asset_ids if item != transaction.id]
+        if transaction.operation not in CONTENT_OPERATIONS:
+            continue
+        contents = dict.fromkeys(asset.data for asset in transaction.assets if isinstance(asset.data, str))
+        links += [(place, text_hash(ASSET_CONTENT, content)) for content in contents]
+        if isinstance(transaction.metadata, str):
+            links.append((place, text_hash(METADATA_CONTENT, transaction.metadata)))
+    return links
+
+
+def _words(block: BlockRecord, first: int) -> list[tuple[int, str, str]]:
+    """Per transaction that has any: its number and the tokens of its asset data and of its metadata."""
+    rows: list[tuple[int, str, str]] = []
+    for sequence, transaction in enumerate(block.transactions, first):
+        data: JsonValue = None
+        if transaction.operation in WORDED_OPERATIONS:
+            data = [asset.data for asset in transaction.assets]
+        asset, metadata = index_text(tokens_of(data)), index_text(tokens_of(transaction.metadata))
+        if asset or metadata:
+            rows.append((sequence, asset, metadata))
+    return rows
+
+
+def index_text(tokens: Iterable[str]) -> str:
+    """Tokens as the file's word index takes them."""
+    return " ".join(map(index_token, tokens))
+
+
+def index_token(token: str) -> str:
+    """A token as it stands in the word index, which folds ASCII letters and cuts very long words.
+
+    Only words of `VERBATIM_LENGTH` or more have capitals; in all of those capitals and underscores are marked, so
+    that different tokens stay different. A very long one stands as its hash, behind a character that no word has.
+    """
+    if len(token) < VERBATIM_LENGTH:
+        return token
+    if len(token) > _LONGEST_WORD:
+        return "\ue001" + sha256(token.encode()).hexdigest()
+    return _MARKED.sub(r"_\g<0>", token)
+
+
+def _join(parts: list[bytes]) -> _Joined:
+    spans: list[tuple[int, int]] = []
+    start = 0
+    for part in parts:
+        if len(part) >= 1 << _LENGTH_BITS:
+            raise StoreError(f"a part of {len(part)} bytes is more than this layout has room for")
+        spans.append((start, len(part)))
+        start += len(part)
+    return _Joined(b"".join(parts), spans)
+
+
+def _pairs(pairs: list[tuple[int, int]]) -> str:
+    """Pairs of numbers as the members of a JSON object; names may repeat, each is a row for SQLite."""
+    members = ",".join([f'"{name}":{value}' for name, value in pairs])
+    return f"{{{members}}}"

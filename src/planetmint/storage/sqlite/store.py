@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The store in one SQLite file.
+
+One thread writes. Short look-ups run in the event loop, where they take some ten microseconds; whatever may be
+long runs in a few reader threads. Readers see what is committed and wait for nobody.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, BlockSummary, Founding
+from planetmint.model.search import SearchQuery
+from planetmint.model.transaction import Operation, OutputRef
+from planetmint.model.validator import ValidatorSet
+from planetmint.ports.errors import StoreError
+from planetmint.ports.store import Cursor, Found, Page, Paging, StateReads, StoredBlock
+from planetmint.storage.snapshot import Snapshot
+from planetmint.storage.sqlite import layout, queries, record
+from planetmint.storage.sqlite.layout import MAX_INTEGER
+from planetmint.storage.sqlite.session import Session, translated
+from planetmint.storage.sqlite.workers import Workers
+
+T = TypeVar("T")
+
+FILE_NAME = "ledger.db"
+"""Of the ledger's file in a data directory."""
+
+MAX_EVENT_BLOCKS = 1_000
+
+_SHORT = 100
+"""Lists made from at most so many index entries are read in the event loop."""
+
+
+class SqliteStore:
+    """Implements `Store` over one file.
+
+    Args:
+        path: Of the file; a directory stands for `FILE_NAME` in it.
+        read_only: Only read, beside a process that writes; nothing is made or locked.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path / FILE_NAME if path.is_dir() else path
+        self._read_only = read_only
+        self._lock: int | None = None
+        self._validators: tuple[int, ValidatorSet] = (-1, ())
+        self._workers: Workers | None = None
+
+    async def open(self) -> None:
+        """See `Store`. Raises StoreError where another process writes to the same file."""
+        if self._workers is not None:
+            return
+        try:
+            if not self._read_only:
+                self._lock = _lock(self._path)
+                layout.lay_out(self._path)
+            self._workers = Workers(self._path)
+            layout.check_version(self._workers.inline.connection(), self._path)
+            queries.check_whole(self._workers.inline, self._path)
+        except sqlite3.Error as error:
+            await self.close()
+            raise translated(error, self._path) from error
+        except StoreError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """See `Store`."""
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    async def drop(self) -> None:
+        """Close and delete the ledger for good; raises StoreError where another process writes to it."""
+        await self.close()
+        lock = _lock(self._path)
+        try:
+            for suffix in ("-wal", "-shm", ""):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be deleted: {error.strerror}") from error
+        finally:
+            os.close(lock)
+
+    async def founding(self) -> Founding | None:
+        """See `Store`."""
+        row = self._open.inline.row("SELECT founding FROM chain")
+        return None if row is None else msgspec.json.decode(row[0], type=Founding)
+
+    async def found(self, founding: Founding, header: BlockHeader) -> None:
+        """See `Store`."""
+        if await self.founding() is not None:
+            raise StoreError("a chain is founded here already")
+        if header.height != 0:
+            raise StoreError(f"the founding block has height 0, not {header.height}")
+        await self._open.write(lambda session: _found(session, founding, header))
+
+    async def save_block(self, block: BlockRecord) -> None:
+        """See `Store`."""
+        session = self._open.inline
+        head = session.row(queries.HEAD)
+        if head is None or block.header.height != head[0] + 1:
+            raise StoreError(
+                f"block {block.header.height} does not follow block {-1 if head is None else head[0]}"
+            )
+        own = {item.id for item in block.transactions}
+        sequences = queries.sequences(session, {spend.ref.transaction_id for spend in block.spent} - own)
+        parameters = record.parameters_of(block, head[1], sequences)
+        await self._open.write(lambda writer: writer.rows(record.SAVE, parameters))
+
+    async def head(self) -> BlockHeader | None:
+        """See `Store`."""
+        row = self._open.inline.row(queries.HEAD)
+        return None if row is None else record.decode_header(row[2])
+
+    async def read_state(self, reads: StateReads) -> Snapshot:
+        """See `Store`."""
+        session = self._open.inline
+        with session.snapshot():
+            wanted = {*reads.transaction_ids, *(ref.transaction_id for ref in reads.outputs)}
+            sequences = queries.sequences(session, wanted)
+            outputs = queries.outputs(session, reads.outputs, sequences)
+            validators = self._newest_validators(session)
+        return Snapshot(sequences.keys() & set(reads.transaction_ids), outputs, validators)
+
+    async def transaction(self, transaction_id: str) -> bytes | None:
+        """See `Store`."""
+        row = queries.transaction(self._open.inline, transaction_id)
+        return None if row is None else row[1]
+
+    async def height_of(self, transaction_id: str) -> int | None:
+        """See `Store`."""
+        row = queries.transaction(self._open.inline, transaction_id)
+        return None if row is None else row[0]
+
+    async def transactions_by_asset(
+        self, asset_ids: Sequence[str], operation: Operation | None, *, last: bool, paging: Paging
+    ) -> Page[bytes]:
+        """See `Store`."""
+        after, count = _after(paging, 1)[0], _count(paging)
+        rows = await self._list(
+            queries.asset_links(asset_ids),
+            lambda session: queries.by_asset(
+                session, asset_ids, operation, after, 1 if last else count, last=last
+            ),
+        )
+        return _page([((sequence,), body) for sequence, body in rows], paging)
+
+    async def outputs_by_key(self, public_key: str, spent: bool | None, paging: Paging) -> Page[OutputRef]:
+        """See `Store`."""
+        after, count = _after(paging, 1)[0], _count(paging)
+        rows = await self._list(
+            queries.key_links(public_key),
+            lambda session: queries.by_key(session, public_key, spent, after, count),
+        )
+        return _page([((place,), ref) for place, ref in rows], paging)
+
+    async def search_assets(self, query: SearchQuery, paging: Paging) -> Page[Found]:
+        """See `Store`."""
+        return await self._search("asset", query, paging)
+
+    async def search_metadata(self, query: SearchQuery, paging: Paging) -> Page[Found]:
+        """See `Store`."""
+        return await self._search("metadata", query, paging)
+
+    async def assets_by_content(self, content: str, paging: Paging) -> Page[Found]:
+        """See `Store`."""
+        return await self._by_content(record.ASSET_CONTENT, content, paging)
+
+    async def metadata_by_content(self, content: str, paging: Paging) -> Page[Found]:
+        """See `Store`."""
+        return await self._by_content(record.METADATA_CONTENT, content, paging)
+
+    async def block(self, height: int) -> StoredBlock | None:
+        """See `Store`."""
+        summary = await self.summary(height)
+        if summary is None:
+            return None
+        job: Callable[[Session], tuple[bytes, ...]] = lambda session: queries.bodies(session, height)
+        if len(summary.transaction_ids) <= _SHORT:
+            return StoredBlock(summary, job(self._open.inline))
+        return StoredBlock(summary, await self._open.read(job))
+
+    async def summary(self, height: int) -> BlockSummary | None:
+        """See `Store`."""
+        row = self._open.inline.row(queries.SUMMARY, (_in_range(height),))
+        return None if row is None else BlockSummary(record.decode_header(row[0]), queries.split_ids(row[1]))
+
+    async def events(self, from_height: int, max_events: int) -> tuple[BlockEvents, ...]:
+        """See `Store`."""
+        bounds = (max(_in_range(from_height), 1), min(max_events, MAX_INTEGER >> 1), MAX_EVENT_BLOCKS)
+        row = await self._open.read(lambda session: session.row(queries.EVENTS, bounds))
+        return record.decode_events(row[0]) if row is not None and row[0] is not None else ()
+
+    async def validators(self) -> ValidatorSet:
+        """See `Store`."""
+        return self._newest_validators(self._open.inline)
+
+    @property
+    def _open(self) -> Workers:
+        if self._workers is None:
+            raise StoreError(f"{self._path} is not open")
+        return self._workers
+
+    def _newest_validators(self, session: Session) -> ValidatorSet:
+        """The newest set, decoded once."""
+        height = session.row("SELECT max(height) FROM validators")
+        if height is None or height[0] is None:
+            return ()
+        if height[0] != self._validators[0]:
+            row = session.row("SELECT validators FROM validators WHERE height = ?", height)
+            self._validators = (height[0], record.decode_validators(row[0]) if row else ())
+        return self._validators[1]
+
+    async def _list(self, hashes: Collection[int], job: Callable[[Session], T]) -> T:
+        """Run `job` in the event loop where the index has few entries for `hashes`, else beside it."""
+        if queries.entries(self._open.inline, hashes, _SHORT) <= _SHORT:
+            return job(self._open.inline)
+        return await self._open.read(job)
+
+    async def _search(self, column: str, query: SearchQuery, paging: Paging) -> Page[Found]:
+        after, count = _after(paging, 2), _count(paging)
+        rows = await self._open.read(lambda session: queries.search(session, column, query, after, count))
+        return _page(rows, paging)
+
+    async def _by_content(self, kind: bytes, content: str, paging: Paging) -> Page[Found]:
+        after, count = _after(paging, 1)[0], _count(paging)
+        rows = await self._list(
+            queries.content_links(kind, content),
+            lambda session: queries.by_content(session, kind, content, after, count),
+        )
+        return _page(rows, paging)
+
+
+def _found(session: Session, founding: Founding, header: BlockHeader) -> None:
+    """Write the founding and block 0 in one transaction."""
+    with session.snapshot():
+        session.rows("INSERT INTO chain VALUES (?)", (msgspec.json.encode(founding),))
+        session.rows("INSERT INTO validators VALUES (1, ?)", (msgspec.json.encode(founding.validators),))
+        events = msgspec.json.encode(BlockEvents(0, header.app_hash, ()))
+        session.rows("INSERT INTO blocks VALUES (0, 0, ?, x'', ?)", (msgspec.json.encode(header), events))
+
+
+def _lock(path: Path) -> int:
+    """Keep other processes from writing; the answer is an open file that holds the lock until it is closed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be locked: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise StoreError(
+            f"{path} is in use by another process: stop it first, or use another data directory"
+        ) from None
+    return file
+
+
+def _in_range(number: int) -> int:
+    """A number as SQLite can compare it."""
+    return max(min(number, MAX_INTEGER), -1)
+
+
+def _after(paging: Paging, length: int) -> tuple[int, ...]:
+    """The cursor, in range; what stands before everything where there is none or it is no cursor of ours."""
+    if paging.after is None or len(paging.after) != length:
+        return (-MAX_INTEGER,) * length
+    return tuple(max(min(number, MAX_INTEGER), -MAX_INTEGER) for number in paging.after)
+
+
+def _count(paging: Paging) -> int:
+    """How many rows to fetch: one more than wanted tells whether the list goes on; -1 for all."""
+    return -1 if paging.limit is None else min(paging.limit, MAX_INTEGER - 1) + 1
+
+
+def _page(items: Sequence[tuple[Cursor, T]], paging: Paging) -> Page[T]:
+    if paging.limit is None or len(items) <= paging.limit:
+        return Page(tuple(item for _, item in items))
+    part = items[: paging.limit]
+    return Page(tuple(item for _, item in part), part[-1][0])
