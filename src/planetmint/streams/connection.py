@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -120,7 +120,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are not subclasses of asyncio's.
+        transport = cast(asyncio.Transport, transport)
         self._transport = transport
         if not self._port.accepted(self):
             transport.abort()

@@ -148,7 +148,7 @@ def parse_filter(pairs: Iterable[tuple[str, str]]) -> Filter:
             if count > MAX_VALUES:
                 raise BadParameter(name, f"at most {MAX_VALUES} values in all")
             try:
-                wanted.setdefault(field, set()).add(read(value.strip()))
+                wanted.setdefault(field, set()).add(read(value.strip(" ")))
             except ValueError as error:
                 raise BadParameter(name, str(error)) from None
     return Filter(**{field: frozenset(values) for field, values in wanted.items()})

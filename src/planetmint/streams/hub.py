@@ -21,8 +21,8 @@ from planetmint.streams.frames import INTERNAL_ERROR
 from planetmint.streams.history import History
 from planetmint.streams.subscription import Subscription
 
-SLICE_COST = 2_000_000
-"""Cost of one slice of the fan-out; a byte costs 1, so that this is one or two milliseconds."""
+SLICE_COST = 500_000
+"""Cost of one slice of the fan-out; a byte costs 1, so that this is about half a millisecond."""
 
 WRITE_COST = 8_000
 """Cost of one write besides its bytes."""
