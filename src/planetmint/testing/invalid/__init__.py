@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One catalogue of invalid transactions, each with the class and the rule of its refusal.
+
+Every entry to the node is tested with all of it: HTTP, bulk loading, proposals and blocks. It covers each error
+class that CREATE, TRANSFER, COMPOSE and DECOMPOSE can raise, in every dialect in which the case exists.
+"""
+
+from functools import cache
+
+from planetmint.testing.invalid import conditions, ledger, structure, texts
+from planetmint.testing.invalid.case import InvalidCase
+
+_GROUPS = (
+    texts.TEXTS,
+    texts.IDS,
+    structure.TOP,
+    structure.INPUTS,
+    structure.OUTPUTS,
+    structure.ASSETS,
+    structure.NAMES,
+    structure.SCRIPTS,
+    conditions.DETAILS,
+    conditions.URIS,
+    conditions.FULFILLMENTS,
+    ledger.CREATE,
+    ledger.CONSUME,
+    ledger.TRANSFER,
+    ledger.COMPOSE,
+    ledger.DECOMPOSE,
+)
+
+
+@cache
+def catalogue() -> tuple[InvalidCase, ...]:
+    """All cases in a fixed order; names are unique, and no two cases share an output."""
+    return tuple(case for group in _GROUPS for entry in group.entries for case in entry.cases())
+
+
+__all__ = ["InvalidCase", "catalogue"]

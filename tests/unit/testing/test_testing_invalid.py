@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The catalogue of invalid transactions: complete, unambiguous, and refused by the rules as it says."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import planetmint
+from planetmint.model import errors
+from planetmint.model.errors import InvalidTransaction
+from planetmint.testing.invalid import InvalidCase, catalogue
+from planetmint.testing.ledger import Ledger
+
+SOURCE = Path(planetmint.__file__).parent
+CASES = catalogue()
+
+OF_ELECTIONS = {
+    "InvalidPublicKey",
+    "InvalidPowerChange",
+    "InvalidProposer",
+    "MultipleInputsError",
+    "TransactionOwnerError",
+    "UnequalValidatorSet",
+}
+"""Classes that CREATE, TRANSFER, COMPOSE and DECOMPOSE cannot raise."""
+
+OF_CONSENSUS_BYTES = {"canonical"}
+"""Rules that hold for what an engine brings, not for what a client sends."""
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_rules_refuse_it_with_its_class_and_rule(case: InvalidCase) -> None:
+    ledger = Ledger()
+    ledger.take_all(case.setup)
+    verdict = ledger.verdict(case.transaction)
+    assert verdict is not None, "accepted"
+    assert (verdict.code, verdict.rule) == (case.error.__name__, case.rule), verdict.reason
+
+
+def test_names_are_unique() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_every_class_that_these_operations_can_raise_is_covered() -> None:
+    known = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, InvalidTransaction) and value is not InvalidTransaction
+    }
+    assert {case.error.__name__ for case in CASES} == known - OF_ELECTIONS
+
+
+def test_every_rule_that_stands_in_the_source_is_covered() -> None:
+    assert rules_in_source() - {case.rule for case in CASES} == OF_CONSENSUS_BYTES
+
+
+def test_no_two_cases_share_an_output() -> None:
+    seen: dict[bytes, str] = {}
+    for case in CASES:
+        for transaction in set(case.setup):
+            assert seen.setdefault(transaction, case.name) == case.name
+
+
+def rules_in_source() -> set[str]:
+    """Identifiers of rules in the packages that judge: ``rule="..."``, and the kinds of two helpers."""
+    found = set()
+    for package in ("conditions", "model", "rules"):
+        for path in (SOURCE / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call):
+                    found |= rules_of(node)
+    return found
+
+
+def rules_of(call: ast.Call) -> set[str]:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name in ("invalid", "_fault") and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+        return {f"{'schema' if name == 'invalid' else 'condition'}.{call.args[1].value}"}
+    values = [keyword.value for keyword in call.keywords if keyword.arg == "rule"]
+    return {str(value.value) for value in values if isinstance(value, ast.Constant)}
