@@ -319,7 +319,7 @@ class Chain:
         keys = [key.text for key in condition.keys]
         for count in range(1, len(keys) + 1):
             signers = frozenset(keys[-count:])
-            if condition.can_fulfill(condition, signers):
+            if condition.can_fulfill(signers):
                 return signers
         return None
 
@@ -337,7 +337,7 @@ class Chain:
 
     def _split(self, total: int) -> list[int]:
         """Amounts that add up to `total`, each within bounds."""
-        parts = []
+        parts: list[int] = []
         while total > MAX_AMOUNT or (total > 1 and len(parts) < 3 and self.rng.random() < 0.4):
             parts.append(self.rng.randint(1, min(total - 1, MAX_AMOUNT)))
             total -= parts[-1]

@@ -522,8 +522,8 @@ def decomposed_output_moved(chain: Chain, draft: Draft) -> Made:
         "COMPOSE": [{"data": "new"}, {"id": item.asset_id}],
         "CREATE": [{"data": "something else"}],
     }[operation]
-    inputs = [{"owners_before": [key.text for key in item.condition.keys], "fulfills": item.reference}]
-    inputs[0]["fulfillment"] = None
+    owners = [key.text for key in item.condition.keys]
+    inputs = [{"owners_before": owners, "fulfills": item.reference, "fulfillment": None}]
     body = chain.body(operation, assets, inputs, [chain.output(item.amount, KEYS[4])])
     return _finished(Draft(body, [(item.condition, None)], [KEYS[4]], [item]), body)
 

@@ -27,7 +27,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 Json = dict[str, Any]
 
@@ -56,7 +56,9 @@ CANDIDATE_SECONDS = 20.0
 class _StandIn(types.ModuleType):
     """An empty module; every name that is imported from it is a class of its own."""
 
-    __path__: ClassVar[list[str]] = []
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
@@ -115,27 +117,42 @@ def _spends(item: Json, transaction_id: str, index: int) -> bool:
     return bool(reference) and reference["transaction_id"] == transaction_id and reference["output_index"] == index
 
 
-class Published(Protocol):
-    """What the worker needs of one generation of packages."""
+class Published:
+    """What the worker needs of one generation of packages.
 
-    distributions: Sequence[str]
+    Attributes:
+        distributions: The packages, by the names that they are installed under.
+        memory: Stands for the database.
+        transaction_class: The class that parses transactions.
+        expected: The base of the errors that the view answers with 400.
+        expected_while_parsing: Other errors that it answers so, from parsing alone.
+        schema_error: Answered with 400 only when it carries the error of the schema validator.
+        caches: Memoised functions.
+    """
+
+    distributions: Sequence[str] = ()
     memory: Memory
     transaction_class: Any
     expected: type[Exception]
     expected_while_parsing: tuple[type[Exception], ...]
     schema_error: type[Exception]
+    caches: Sequence[Any]
 
     def parse(self, body: Any) -> Any:
         """The transaction object that the view makes of a request body."""
+        raise NotImplementedError
 
     def validate(self, transaction: Any, block: list[Any]) -> None:
         """Raise what the view's validation raises."""
+        raise NotImplementedError
 
     def forget(self) -> None:
         """Drop memoised answers: they are looked up by the claimed id (validation 6)."""
+        for cache in self.caches:
+            cache.cache_clear()
 
 
-class BigchainDB:
+class BigchainDB(Published):
     """bigchaindb 2.2.2."""
 
     distributions = ("bigchaindb", "cryptoconditions")
@@ -152,7 +169,7 @@ class BigchainDB:
         self.expected = exceptions.ValidationError
         self.expected_while_parsing = ()
         self.schema_error = exceptions.SchemaValidationError
-        self._caches = (memoize.from_dict, memoize.to_dict, BaseTransaction._input_valid)
+        self.caches = (memoize.from_dict, memoize.to_dict, BaseTransaction._input_valid)
         self._server = Server.__new__(Server)
         self._server.connection = self.memory
         query.get_transaction.register(Memory, lambda memory, txid: memory.find(txid))
@@ -167,10 +184,6 @@ class BigchainDB:
     def validate(self, transaction: Any, block: list[Any]) -> None:
         self._server.validate_transaction(transaction, block)
 
-    def forget(self) -> None:
-        for cache in self._caches:
-            cache.cache_clear()
-
 
 def _assets(memory: Memory, ids: Iterable[str]) -> list[Json]:
     """The asset documents of CREATE transactions, as the database keeps them: beside the transactions."""
@@ -183,7 +196,7 @@ def _metadata(memory: Memory, ids: Iterable[str]) -> list[Json]:
     return [{"id": item["id"], "metadata": item["metadata"]} for item in found if item]
 
 
-class Planetmint1:
+class Planetmint1(Published):
     """planetmint 1.4.2."""
 
     distributions = ("planetmint", "planetmint-transactions", "planetmint-cryptoconditions")
@@ -199,7 +212,7 @@ class Planetmint1:
         self.expected = exceptions.ValidationError
         self.expected_while_parsing = (KeyError,)
         self.schema_error = exceptions.SchemaValidationError
-        self._caches = (memoize.from_dict, memoize.to_dict, Transaction._input_valid)
+        self.caches = (memoize.from_dict, memoize.to_dict, Transaction._input_valid)
         self._server = Planetmint.__new__(Planetmint)
         self._server.connection = self.memory
         query.get_transaction.register(Memory, lambda memory, txid: memory.find(txid))
@@ -213,12 +226,8 @@ class Planetmint1:
     def validate(self, transaction: Any, block: list[Any]) -> None:
         self._server.validate_transaction(transaction, block)
 
-    def forget(self) -> None:
-        for cache in self._caches:
-            cache.cache_clear()
 
-
-class Planetmint2:
+class Planetmint2(Published):
     """planetmint 2.5.3."""
 
     distributions = ("planetmint", "planetmint-transactions", "planetmint-cryptoconditions")
@@ -237,7 +246,7 @@ class Planetmint2:
         self.expected = exceptions.ValidationError
         self.expected_while_parsing = (KeyError,)
         self.schema_error = exceptions.SchemaValidationError
-        self._caches = (memoize.from_dict, memoize.to_dict, Transaction._input_valid)
+        self.caches = (memoize.from_dict, memoize.to_dict, Transaction._input_valid)
         accessor = object.__new__(DataAccessor)
         accessor.connection = self.memory
         self._validator = Validator.__new__(Validator)
@@ -268,10 +277,6 @@ class Planetmint2:
 
     def validate(self, transaction: Any, block: list[Any]) -> None:
         self._validator.validate_transaction(transaction, block)
-
-    def forget(self) -> None:
-        for cache in self._caches:
-            cache.cache_clear()
 
 
 GENERATIONS: dict[str, Callable[[], Published]] = {
@@ -352,7 +357,7 @@ def _answer(published: Published, request: Json) -> Json:
 def main() -> None:
     """Serve requests until standard input ends."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    sys.stdout = sys.stderr  # the packages print now and then
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the packages print now and then)
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     sys.meta_path.insert(0, _StandInFinder())

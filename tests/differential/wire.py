@@ -137,6 +137,10 @@ class _Ed25519:
         """DER fulfillment; `signers` is of no effect for a single key."""
         return der(0xA4, der(0x80, self.raw) + der(0x81, self.sign(message)))
 
+    def can_fulfill(self, signers: Collection[str] | None) -> bool:
+        """Whether these keys (None: everybody) suffice."""
+        return signers is None or self.text in signers
+
     def sign(self, message: bytes) -> bytes:
         """64 bytes."""
         raise NotImplementedError
@@ -209,16 +213,13 @@ class Threshold:
         tail = f"fpt=threshold-sha-256&cost={self.cost}&subtypes=ed25519-sha-256"
         return f"ni:///sha-256;{base64url(self.fingerprint)}?{tail}"
 
-    def can_fulfill(self, part: "_Ed25519 | Threshold", signers: Collection[str] | None) -> bool:
-        if signers is None:
-            return True
-        if isinstance(part, _Ed25519):
-            return part.text in signers
-        return sum(part.can_fulfill(item, signers) for item in part.parts) >= part.needed
+    def can_fulfill(self, signers: Collection[str] | None) -> bool:
+        """Whether these keys (None: everybody) suffice."""
+        return sum(part.can_fulfill(signers) for part in self.parts) >= self.needed
 
     def fulfill(self, message: bytes, signers: Collection[str] | None = None) -> bytes:
         """DER fulfillment by the first parts that `signers` (base58 keys, None: everybody) can fulfill."""
-        able = [part for part in self.parts if self.can_fulfill(part, signers)]
+        able = [part for part in self.parts if part.can_fulfill(signers)]
         able = sorted(able, key=lambda part: part.cost)[: self.needed]
         rest = list(self.parts)
         for part in able:
