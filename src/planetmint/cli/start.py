@@ -12,6 +12,7 @@ from planetmint.runtime.backends import make_keeper
 from planetmint.runtime.logging import setup_logging
 from planetmint.runtime.settings import ConfigurationError
 from planetmint.runtime.settings_sources import Configuration
+from planetmint.version import __version__
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -42,6 +43,7 @@ def start(configuration: Configuration, flags: Flags) -> int:
     """
     settings = configuration.settings
     setup_logging(settings)
+    _log.info(f"Planetmint Version {__version__}")
     if not configuration.found:
         _log.info(configuration.missing_file)
     for warning in configuration.warnings:
@@ -53,6 +55,9 @@ def start(configuration: Configuration, flags: Flags) -> int:
         )
     if flags.parallel_asked:
         _log.info("--experimental-parallel-validation has no effect: signatures are always checked in parallel")
+    if not keeper.exists():
+        _log.info(f"Initializing database {keeper.name}")
+    _log.info("Starting Planetmint main process.")
     # Imported late: the other commands need neither the web server nor the engine.
     from planetmint.runtime.node import serve
 

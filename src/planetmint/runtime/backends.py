@@ -10,7 +10,10 @@ from planetmint.storage.sqlite import SqliteStore
 from planetmint.storage.sqlite.layout import VERSION as SQLITE_LAYOUT
 from planetmint.storage.sqlite.layout import migrate as migrate_sqlite
 
-ENGINES = ("solo",)
+RUNNABLE_BACKENDS = ("sqlite",)
+"""Values of `database.backend` that can be run."""
+
+RUNNABLE_ENGINES = ("solo",)
 """Values of `consensus.engine` that can be run."""
 
 COMETBFT_VERSIONS: tuple[str, ...] = ()
@@ -83,7 +86,7 @@ def check_runnable(settings: Settings) -> None:
         ConfigurationError: Another engine or backend than `solo` and `sqlite`, or contracts on a new chain.
     """
     backend, engine = settings.database.backend, settings.consensus.engine
-    if backend != "sqlite" or engine not in ENGINES:
+    if backend not in RUNNABLE_BACKENDS or engine not in RUNNABLE_ENGINES:
         raise ConfigurationError(
             f"This version runs consensus.engine=solo with database.backend=sqlite, not {engine} with {backend}. "
             "Set PLANETMINT_CONSENSUS_ENGINE=solo and PLANETMINT_DATABASE_BACKEND=sqlite, or change the file."
