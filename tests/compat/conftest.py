@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 
 from tests.compat.drivers import DRIVERS, ProgramRun, run_program
@@ -35,6 +36,11 @@ class NodeUnderTest:
         return int(self.base_url.rsplit(":", 1)[1])
 
 
+def advertised_stream(base_url: str) -> str:
+    """What the node says about its stream of transactions."""
+    return str(httpx.get(f"{base_url}/api/v1").json()["streams"])
+
+
 _RUNNING = pytest.StashKey[NodeUnderTest]()
 
 
@@ -44,8 +50,8 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     running = os.environ.get(NODE_URL)
     if running:
         base_url = running.rstrip("/")
-        stream = os.environ.get(STREAM_URL) or "ws://127.0.0.1:9985/api/v1/streams/valid_transactions"
-        yield NodeUnderTest(base_url, stream, lambda: "the node was not started by this suite")
+        stream_url = os.environ.get(STREAM_URL) or advertised_stream(base_url)
+        yield NodeUnderTest(base_url, stream_url, lambda: "the node was not started by this suite")
         return
     with NodeProcess(tmp_path_factory.mktemp("compat") / "data") as process:
         node = NodeUnderTest(process.base_url, process.stream_url, process.log_text)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.compat.conftest import NodeUnderTest, advertised_stream
 from tests.compat.drivers import DRIVERS, ProgramRun
 
 STEPS = [(name, step) for name, driver in DRIVERS.items() for step in driver.steps]
@@ -29,3 +30,7 @@ def test_program_of_the_driver_has_exactly_the_steps_that_are_tested(
     run = program_runs(driver)
     assert run.returncode == 0, run.output
     assert sorted(run.steps) == sorted(DRIVERS[driver].steps)
+
+
+def test_node_advertises_the_stream_that_every_program_opens(node: NodeUnderTest) -> None:
+    assert advertised_stream(node.base_url) == node.stream_url
