@@ -44,6 +44,14 @@ class _Digits(Convertor[str]):
 register_url_convertor("digits", _Digits())
 
 
+class _ExactRoute(Route):
+    """A route that takes the whole path: the router's own patterns leave a line feed at the end unseen."""
+
+    def __init__(self, path: str, endpoint: ASGIApp) -> None:
+        super().__init__(path, endpoint)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
+
+
 def create_app(
     application: Application, settings: HttpSettings, registry: CollectorRegistry | None = None
 ) -> ASGIApp:
@@ -56,7 +64,7 @@ def create_app(
     """
     node = Node(application, settings, Metrics(registry or CollectorRegistry()))
     submit = Submit(node)
-    routes = [Route(spec.path, endpoint=_Endpoint(node, spec, submit)) for spec in ROUTES]
+    routes = [_ExactRoute(spec.path, _Endpoint(node, spec, submit)) for spec in ROUTES]
     router = Router(routes, default=_Unknown(node), redirect_slashes=False)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

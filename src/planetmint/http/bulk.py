@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TypeGuard
 
 from starlette.types import Receive, Scope, Send
@@ -41,6 +42,7 @@ class BulkLoad:
         self._answered = 0
         self._too_long_after: deque[int] = deque()
         self._limit_met: str | None = None
+        self._more = True
 
     async def run(self) -> int:
         """Answer the request; returns the status that was sent."""
@@ -66,17 +68,16 @@ class BulkLoad:
         settings = self._node.settings
         splitter = LineSplitter(settings.max_body_bytes)
         size = count = 0
-        more = True
-        while more:
+        while self._more:
             try:
-                part, more = await read_chunk(self._receive)
+                part, self._more = await read_chunk(self._receive)
             except ClientGone:
                 return  # what it began to send last may not be whole
             size += len(part)
             if size > settings.bulk_max_bytes:
                 self._limit_met = too_long(settings.bulk_max_bytes)
                 return
-            for line in splitter.feed(part) + ([] if more else splitter.finish()):
+            for line in splitter.feed(part) + ([] if self._more else splitter.finish()):
                 count += 1
                 if count > settings.bulk_max_lines:
                     self._limit_met = f"The request holds more than {settings.bulk_max_lines} transactions."
@@ -146,7 +147,8 @@ class BulkLoad:
         return 200
 
     async def _drain(self) -> None:
-        try:
-            await drain(self._receive)
-        except ClientGone:
+        """Hear the client out, who may read nothing before it has sent everything."""
+        if not self._more:
             return
+        with suppress(ClientGone):
+            await drain(self._receive)

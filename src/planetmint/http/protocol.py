@@ -7,6 +7,7 @@ and how long a client may leave a request or an answer half done. The status lin
 
 import asyncio
 import http
+import re
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -24,6 +25,8 @@ READ_SECONDS = 30.0
 WRITE_SECONDS = 60.0
 """How long a client may take nothing of an answer."""
 
+_OFFER = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+
 # Old servers wrote these in capitals, and two of the phrases differ between versions of Python.
 _OLD_PHRASES = {413: "REQUEST ENTITY TOO LARGE", 422: "UNPROCESSABLE ENTITY"}
 
@@ -37,6 +40,16 @@ def use_old_status_lines() -> None:
     for status in http.HTTPStatus:
         phrase = _OLD_PHRASES.get(status, status.phrase.upper())
         STATUS_LINE[status.value] = f"HTTP/1.1 {status.value} {phrase}\r\n".encode("ascii")
+
+
+def _without_offers(data: bytes) -> bytes:
+    """Hide offers of another protocol from the parser, which would take the body for that protocol's.
+
+    Some client libraries offer HTTP/2 with every request; they are answered by HTTP/1.1. An offer whose name is
+    cut in two by the network stays.
+    """
+    head, separator, rest = data.partition(b"\r\n\r\n")
+    return _OFFER.sub(b"\r\nX-Offered:", head) + separator + rest
 
 
 def _plain(status: int, message: str) -> Answer:
@@ -77,6 +90,8 @@ class Connection(HttpToolsProtocol):
                 self._refuse(_HEAD_TOO_LONG)
                 return
             self._head_bytes += len(data)
+            if b"pgrade" in data:
+                data = _without_offers(data)
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
@@ -111,7 +126,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(_BAD_REQUEST)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: some clients offer HTTP/2 with every request, and are answered by HTTP/1.1."""
+        """Say nothing about what a client would rather speak."""
 
     def expire(self, now: float) -> None:
         """Close the connection where the client leaves something half done for too long."""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The table of errors is whole, and says what http-api 2.2 and 4.3 ask."""
+
+import json
+import logging
+
+import pytest
+
+from planetmint.http.errors import LONGEST_TEXT, TABLE, error_answer, error_line, row_of
+from planetmint.model.errors import InvalidTransaction, SchemaValidationError, ValidationError
+from planetmint.ports.errors import CommitTimeout, EngineError, MempoolFull, StoreError, StoreFull
+
+
+def tree(kind: type[Exception]) -> set[type[Exception]]:
+    """A class and all below it that the product defines."""
+    below = {kind}.union(*(tree(child) for child in kind.__subclasses__()))
+    return {one for one in below if one.__module__.startswith("planetmint.")}
+
+
+KINDS = sorted(tree(InvalidTransaction) | tree(StoreError) | tree(EngineError), key=lambda kind: kind.__name__)
+
+NAMES = [
+    "AmountError",
+    "AssetIdMismatch",
+    "DoubleSpend",
+    "DuplicateTransaction",
+    "InputDoesNotExist",
+    "InvalidHash",
+    "InvalidPowerChange",
+    "InvalidProposer",
+    "InvalidPublicKey",
+    "InvalidScript",
+    "InvalidSignature",
+    "MultipleInputsError",
+    "SchemaValidationError",
+    "ThresholdTooDeep",
+    "TransactionOwnerError",
+    "TransactionTooLarge",
+    "UnequalValidatorSet",
+    "ValidationError",
+]
+
+
+def made(kind: type[Exception]) -> Exception:
+    return kind("reason", rule="a.rule") if issubclass(kind, InvalidTransaction) else kind("detail")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_class_has_a_row(kind: type[Exception]) -> None:
+    assert kind in TABLE, f"{kind.__name__} needs a row in planetmint.http.errors.TABLE"
+
+
+def test_the_table_has_no_other_rows() -> None:
+    assert set(TABLE) == set(KINDS)
+
+
+def test_http_4_3_class_names_are_pinned() -> None:
+    assert sorted(kind.__name__ for kind in tree(InvalidTransaction) - {InvalidTransaction}) == NAMES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_answer_has_message_first_class_and_status_last(kind: type[Exception]) -> None:
+    answer = error_answer(made(kind))  # type: ignore[arg-type]
+    body = json.loads(answer.body, object_pairs_hook=list)
+    names = [name for name, _ in body]
+    assert (names[0], names[1], names[-1]) == ("message", "class", "status")
+    assert dict(body)["class"] == kind.__name__
+    assert dict(body)["status"] == answer.status == TABLE[kind].status
+    assert 400 <= answer.status < 500 if issubclass(kind, InvalidTransaction) else answer.status in (503, 504)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_may_pass_by_itself_says_when_to_retry(kind: type[Exception]) -> None:
+    headers = dict(error_answer(made(kind)).headers)  # type: ignore[arg-type]
+    assert (b"retry-after" in headers) == (TABLE[kind].status == 503)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_faults_of_senders_are_not_logged_and_those_of_the_node_are(
+    kind: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error_answer(made(kind))  # type: ignore[arg-type]
+    error_line(None, made(kind))  # type: ignore[arg-type]
+    logged = capsys.readouterr().out
+    assert (logged == "") == issubclass(kind, InvalidTransaction)
+    assert TABLE[kind].level >= (logging.DEBUG if issubclass(kind, InvalidTransaction) else logging.WARNING)
+    if logged:
+        assert "detail" in logged, "the operator needs the text that the client does not get"
+
+
+@pytest.mark.parametrize("kind", tree(StoreError) | tree(EngineError))
+def test_texts_of_internal_errors_are_not_sent(kind: type[Exception]) -> None:
+    assert b"/var/secret" not in error_answer(kind("/var/secret")).body  # type: ignore[arg-type]
+
+
+def test_an_unknown_subclass_is_answered_as_its_parent() -> None:
+    class Odd(ValidationError):
+        pass
+
+    assert row_of(Odd("x", rule="y")) == TABLE[ValidationError]
+
+
+def test_statuses_of_the_node_s_own_trouble() -> None:
+    expected = {StoreError: 503, StoreFull: 503, EngineError: 503, MempoolFull: 503, CommitTimeout: 504}
+    assert {kind: TABLE[kind].status for kind in expected} == expected
+
+
+def test_long_texts_of_a_client_are_clipped() -> None:
+    error = SchemaValidationError("x" * 10_000, rule="a.rule", field="y" * 10_000)
+    body = json.loads(error_answer(error).body)
+    assert body["message"] == "Invalid transaction schema: " + "x" * LONGEST_TEXT + "…"
+    assert body["field"] == "y" * LONGEST_TEXT + "…"
+
+
+def test_braces_in_a_reason_are_kept() -> None:
+    body = json.loads(error_answer(ValidationError("{code} {0} {", rule="a.rule")).body)
+    assert body["message"] == "Invalid transaction (ValidationError): {code} {0} {"
