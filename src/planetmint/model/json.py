@@ -21,6 +21,7 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 NOT_JSON = "json.syntax"
 """The rule that a text breaks which is not JSON at all."""
 
+_NO_DOUBLE = "NaN, Infinity and numbers beyond a double are refused"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _LONG_NUMBER = rb"[0-9.eE+\-]{%d,}"
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+\-]*")
@@ -39,6 +40,7 @@ def parse(text: bytes, *, max_depth: int, max_digits: int) -> JsonValue:
     Raises:
         SchemaValidationError: Not UTF-8, not JSON, too deep, NaN, Infinity, a number that overflows a double
             or has too many digits, a lone surrogate. `rule` is `NOT_JSON` where the text is not JSON.
+            Some overflows (``9.9e308``) pass the parser as an infinity; `canonical` refuses these.
     """
     if b"\x00" in text:
         # The parser takes a NUL for the end of the text and never looks at what follows.
@@ -60,10 +62,12 @@ def canonical(value: JsonValue) -> bytes:
         SchemaValidationError: A lone surrogate or a number that JSON cannot write.
     """
     try:
-        text: str = rapidjson.dumps(value, skipkeys=False, ensure_ascii=False, sort_keys=True)
+        text: str = rapidjson.dumps(value, skipkeys=False, ensure_ascii=False, sort_keys=True, allow_nan=False)
         return text.encode("utf-8")
     except UnicodeEncodeError:
         raise SchemaValidationError("a string holds a lone surrogate", rule="json.surrogate") from None
+    except ValueError:
+        raise SchemaValidationError(_NO_DOUBLE, rule="json.number") from None
 
 
 def check_bounds(text: bytes, *, max_depth: int, max_digits: int) -> None:
@@ -102,5 +106,5 @@ def _syntax_error(text: bytes, message: str) -> SchemaValidationError:
     if "surrogate" in message:
         return SchemaValidationError("a string holds a lone surrogate", rule="json.surrogate")
     if "too big" in message or _NOT_A_NUMBER.search(_STRING.sub(b'""', text)):
-        return SchemaValidationError("NaN, Infinity and numbers beyond a double are refused", rule="json.number")
+        return SchemaValidationError(_NO_DOUBLE, rule="json.number")
     return SchemaValidationError(f"the text is not JSON ({message.rstrip('.')})", rule=NOT_JSON)

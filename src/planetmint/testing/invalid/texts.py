@@ -4,7 +4,7 @@
 from planetmint.model.errors import InvalidHash, SchemaValidationError, TransactionTooLarge
 from planetmint.model.parameters import ChainParameters
 from planetmint.testing.build import Built, Dialect
-from planetmint.testing.invalid.case import VERSION_3, Group, Play, Scene, create_then, drop, put
+from planetmint.testing.invalid.case import OBJECTS, VERSION_3, Group, Play, Scene, create_then, drop, put
 
 _BOUNDS = ChainParameters()
 TEXTS = Group("text")
@@ -53,6 +53,15 @@ for _what, _text, _rule in (
     ("a million brackets", b"[" * 1_000_000, "json.depth"),
 ):
     TEXTS.schema(_what, _rule, _fixed(_text), VERSION_3)
+
+
+def _with_number(literal: bytes) -> Play:
+    """A whole CREATE with a number in its data; an overflow may come to light only when it is written again."""
+    return lambda scene: scene.build.create(scene.alice, data="@").canonical.replace(b'"@"', literal)
+
+
+for _literal in (b"9.9e308", b"-1.8E308", b"17.9769313486231590e307", b"9" * 300 + b"e9"):
+    TEXTS.schema(f"overflow {_literal.decode()[:24]}", "json.number", _with_number(_literal), OBJECTS)
 
 
 @TEXTS.case("one byte too long", TransactionTooLarge, "size")
