@@ -38,6 +38,12 @@ def test_transactions_are_about_800_bytes_and_all_different() -> None:
         VerifyKey(base58.b58decode(key))
 
 
+def test_a_key_whose_text_would_be_too_short_is_not_used() -> None:
+    # Its first candidate begins with two zero bytes.
+    index = 74818
+    assert 43 <= len(transactions.public_key(index)) <= 44
+
+
 def test_a_file_is_made_once_and_serves_every_smaller_demand(tmp_path: Path) -> None:
     path = transactions.cached_file(30, tmp_path, silent)
     before = path.stat().st_mtime_ns
