@@ -42,8 +42,8 @@ TEXTS = [json.canonical(item) for item in CORPUS]
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 1.0, -0.0, 2**63, 10**80, 5e-324, "", "0", "1", "9" * 20, "\x00", "é", "a" * 64,
     "A" * 64, "2.0", "3.0", "CREATE", "TRANSFER", "COMPOSE", "DECOMPOSE", "VOTE", "ed25519-sha-256",
-    "threshold-sha-256",
-    "zenroom-sha-256", [], {}, [None], {"data": "x"}, {"id": "a" * 64}, {"a.b": 1}, {"language": "x"}, [[[[[[]]]]]],
+    "threshold-sha-256", "zenroom-sha-256", [], {}, [None], {"data": "x"}, {"id": "a" * 64}, {"a.b": 1},
+    {"language": "x"}, [[[[[[]]]]]],
 ]  # fmt: skip
 NAMES = [
     "id",

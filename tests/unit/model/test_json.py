@@ -108,7 +108,9 @@ def test_canonical_form_reads_back_as_the_value(value: json.JsonValue) -> None:
 def test_any_bytes_give_a_value_or_a_refusal(text: bytes) -> None:
     try:
         value = parse(text)
+        canonical = json.canonical(value)
     except SchemaValidationError as refusal:
         assert refusal.rule.startswith("json.")
         return
     assert not (isinstance(value, float) and not math.isfinite(value))
+    assert json.canonical(parse(canonical)) == canonical
