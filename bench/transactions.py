@@ -137,7 +137,7 @@ def read_transactions(path: Path, skip: int, count: int) -> list[bytes]:
 
 
 def transaction_id(text: bytes) -> str:
-    """The id of a transaction made here: the only 64 hex digits after the key `id`."""
+    """The id of a CREATE made here, whose first `id` is its own."""
     start = text.index(b'"id":"') + 6
     return text[start : start + 64].decode()
 

@@ -171,7 +171,7 @@ class Load:
         self._note(text, mode, status, body)
 
     def _note(self, text: bytes, mode: str, status: int, answer: bytes) -> None:
-        name = transactions.transaction_id(text)
+        name = json.loads(text)["id"]
         with self._lock:
             if status != 202:
                 self._refused.append(f"{name}: {status} {answer[:300]!r}")
@@ -241,7 +241,7 @@ class CrashTest:
             status, body = connection.post(text, "commit")
             if status != 202:
                 raise Lost(f"a new transaction was refused: {status} {body[:300]!r}")
-            self.ledger.promised[transactions.transaction_id(text)] = text
+            self.ledger.promised[json.loads(text)["id"]] = text
         finally:
             connection.close()
 
