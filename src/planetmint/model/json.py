@@ -7,6 +7,7 @@ Source: transactions 4.1; bounds in consensus-and-storage 8.
 """
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 import rapidjson
@@ -23,7 +24,6 @@ NOT_JSON = "json.syntax"
 
 _NO_DOUBLE = "NaN, Infinity and numbers beyond a double are refused"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_LONG_NUMBER = rb"[0-9.eE+\-]{%d,}"
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+\-]*")
 _BRACKET = re.compile(rb"[\[\]{}]")
 _NOT_A_NUMBER = re.compile(rb"\b(?:NaN|Inf|Infinity)\b")
@@ -79,7 +79,7 @@ def check_bounds(text: bytes, *, max_depth: int, max_digits: int) -> None:
         SchemaValidationError: A bound is exceeded.
     """
     may_be_deep = text.count(b"[") + text.count(b"{") > max_depth
-    may_be_long = re.search(_LONG_NUMBER % (max_digits + 1), text) is not None
+    may_be_long = _longer_numbers(max_digits).search(text) is not None
     if not (may_be_deep or may_be_long):
         return
     bare = _STRING.sub(b'""', text)
@@ -88,6 +88,12 @@ def check_bounds(text: bytes, *, max_depth: int, max_digits: int) -> None:
     for literal in _NUMBER.finditer(bare):
         if sum(character in b"0123456789" for character in literal.group()) > max_digits:
             raise SchemaValidationError(f"a number has more than {max_digits} digits", rule="json.digits")
+
+
+@lru_cache(maxsize=4)
+def _longer_numbers(digits: int) -> re.Pattern[bytes]:
+    """Finds every text that may hold a number literal of more than `digits` digits, and some that do not."""
+    return re.compile(rb"[0-9.eE+\-]{%d}" % (digits + 1))
 
 
 def _depth(bare: bytes, enough: int) -> int:

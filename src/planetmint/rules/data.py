@@ -6,7 +6,7 @@ lists too. Source: transactions 2.4; texts in validation 3.1.
 """
 
 from planetmint.model.errors import ValidationError
-from planetmint.model.json import JsonValue
+from planetmint.model.json import JsonObject, JsonValue
 
 _NAMES = (
     "danish dutch english finnish french german hungarian italian norwegian portuguese romanian russian spanish "
@@ -26,43 +26,43 @@ def check_data(value: JsonValue, name: str) -> None:
         ValidationError: A key or a language that is not allowed.
     """
     if isinstance(value, dict):
-        _check_keys(value, name)
-        _check_languages(value, name)
+        language = _check_object(value, name)
+        if language is not None:
+            raise language
 
 
-def _check_keys(value: JsonValue, name: str) -> None:
-    if isinstance(value, list):
-        for item in value:
-            _check_keys(item, name)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key.startswith("$") or "." in key or "\x00" in key:
-                raise ValidationError(
-                    f'Invalid key name "{key[:80]}" in {name} object. The key name cannot contain characters '
-                    '".", "$" or null characters',
-                    rule="data.key",
-                    field=name,
-                )
-            _check_keys(item, name)
+def _check_object(value: JsonObject, name: str) -> ValidationError | None:
+    """Raise at the first key that is not allowed; answer the first language that is not, which comes second."""
+    refusal = None
+    for key, item in value.items():
+        if "." in key or "\x00" in key or key.startswith("$"):
+            raise ValidationError(
+                f'Invalid key name "{key[:80]}" in {name} object. The key name cannot contain characters '
+                '".", "$" or null characters',
+                rule="data.key",
+                field=name,
+            )
+        below = _check_below(item, name)
+        if key == "language":
+            below = _check_language(item, name)
+        refusal = refusal or below
+    return refusal
 
 
-def _check_languages(value: JsonValue, name: str) -> None:
-    if isinstance(value, list):
-        for item in value:
-            _check_languages(item, name)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key == "language":
-                _check_language(item, name)
-            else:
-                _check_languages(item, name)
+def _check_below(value: JsonValue, name: str) -> ValidationError | None:
+    if isinstance(value, dict):
+        return _check_object(value, name)
+    if not isinstance(value, list):
+        return None
+    refusals = [_check_below(item, name) for item in value]
+    return next((refusal for refusal in refusals if refusal is not None), None)
 
 
-def _check_language(value: JsonValue, name: str) -> None:
+def _check_language(value: JsonValue, name: str) -> ValidationError | None:
     if isinstance(value, str) and value in LANGUAGES:
-        return
+        return None
     shown = value[:80] if isinstance(value, str) else type(value).__name__
-    raise ValidationError(
+    return ValidationError(
         f'MongoDB does not support text search for the language "{shown}". If you do not understand this error '
         'message then please rename key/field "language" to something else like "lang".',
         rule="data.language",

@@ -29,6 +29,7 @@ from planetmint.rules.data import check_data
 from planetmint.rules.operations import FORMS
 
 _COMMON = ("version", "operation", "inputs", "outputs", "metadata")
+_ID_LENGTH = len('"') + 64 + len('"')
 UNREADABLE = "Fulfillment URI couldn't been parsed"
 
 
@@ -44,14 +45,14 @@ def decode_transaction(body: bytes, parameters: ChainParameters) -> Transaction:
     value = json.parse(body, max_depth=parameters.max_json_depth, max_digits=parameters.max_number_digits)
     members = schema.read_object(value, None)
     version, operation = _read_kind(members)
-    canonical = json.canonical(members)
-    if len(canonical) > parameters.max_transaction_bytes:
+    text = _Text(members, version)
+    if text.length > parameters.max_transaction_bytes:
         raise TransactionTooLarge(
-            f"the canonical form has {len(canonical)} bytes, {parameters.max_transaction_bytes} are allowed",
+            f"the canonical form has {text.length} bytes, {parameters.max_transaction_bytes} are allowed",
             rule="size",
         )
-    transaction_id = _check_id(members)
-    return _read_content(members, version, operation, transaction_id, canonical, parameters)
+    transaction_id = _check_id(members, text)
+    return _read_content(members, version, operation, transaction_id, text, parameters)
 
 
 def decode_canonical(raw: bytes, parameters: ChainParameters) -> Transaction:
@@ -82,15 +83,47 @@ def _read_kind(members: JsonObject) -> tuple[str, Operation]:
     return version, form.operation
 
 
-def _check_id(members: JsonObject) -> str:
-    """The id recomputed from the content (transactions 4.2).
+class _Text:
+    """Canonical JSON of a transaction in the pieces that its three uses share, each written once.
+
+    In the order of keys `id` and `inputs` come after `asset` (`assets`) and before everything else, so the full
+    text, the one hashed for the id and the one that is signed differ only there.
+    """
+
+    def __init__(self, members: JsonObject, version: str) -> None:
+        name = "asset" if version == "2.0" else "assets"
+        between = (name, "id", "inputs")
+        self._head = json.canonical({name: members[name]})[:-1] + b',"id":'
+        self._inputs = b',"inputs":' + json.canonical(members["inputs"]) + b","
+        self._tail = json.canonical({key: item for key, item in members.items() if key not in between})[1:]
+
+    @property
+    def length(self) -> int:
+        """Bytes of the full text."""
+        return len(self._head) + _ID_LENGTH + len(self._inputs) + len(self._tail)
+
+    def full(self, transaction_id: str) -> bytes:
+        """The whole transaction."""
+        return b'%b"%b"%b%b' % (self._head, transaction_id.encode("ascii"), self._inputs, self._tail)
+
+    def for_id(self) -> bytes:
+        """What is hashed for the id (transactions 4.2)."""
+        return b"%bnull%b%b" % (self._head, self._inputs, self._tail)
+
+    def signed(self, inputs: JsonValue) -> bytes:
+        """What is signed (transactions 4.3), with `inputs` in place of the transaction's own."""
+        return b'%bnull,"inputs":%b,%b' % (self._head, json.canonical(inputs), self._tail)
+
+
+def _check_id(members: JsonObject, text: _Text) -> str:
+    """The id recomputed from the content.
 
     Raises:
         InvalidHash: It is missing or another one stands in the transaction.
     """
     if "id" not in members:
         raise InvalidHash("No transaction id found!", rule="id", field="id")
-    computed = sha3_256(json.canonical({**members, "id": None})).hexdigest()
+    computed = sha3_256(text.for_id()).hexdigest()
     claimed = members["id"]
     if claimed != computed:
         shown = claimed[:128] if isinstance(claimed, str) else schema.show(claimed)
@@ -104,7 +137,7 @@ def _read_content(
     version: str,
     operation: Operation,
     transaction_id: str,
-    canonical: bytes,
+    text: _Text,
     parameters: ChainParameters,
 ) -> Transaction:
     form = FORMS[version, operation]
@@ -127,11 +160,13 @@ def _read_content(
     check_data(metadata, "metadata")
     for index, output in enumerate(outputs):
         _check_output(output, f"outputs[{index}]")
-    read = _read_inputs(members, inputs, parameters)
+    read = _read_inputs(members, inputs, text, parameters)
     if script is not None and version == "3.0":
         # Contracts are not built into rules version 1: every chain switches them off.
         raise InvalidScript("this chain does not run scripts", rule="script.off", field="script")
-    return Transaction(transaction_id, version, operation, read, outputs, assets, metadata, script, canonical)
+    return Transaction(
+        transaction_id, version, operation, read, outputs, assets, metadata, script, text.full(transaction_id)
+    )
 
 
 def _check_output(output: Output, field: str) -> None:
@@ -156,9 +191,9 @@ def _check_output(output: Output, field: str) -> None:
 
 
 def _read_inputs(
-    members: JsonObject, forms: Sequence[schema.InputForm], parameters: ChainParameters
+    members: JsonObject, forms: Sequence[schema.InputForm], text: _Text, parameters: ChainParameters
 ) -> tuple[Input, ...]:
-    message = _messages(members)
+    message = _messages(members, text)
     inputs = []
     for index, form in enumerate(forms):
         field = f"inputs[{index}].fulfillment"
@@ -181,10 +216,10 @@ def _read_fulfillment(text: str, field: str, parameters: ChainParameters) -> Ful
         raise
 
 
-def _messages(members: JsonObject) -> Callable[[schema.InputForm], bytes]:
+def _messages(members: JsonObject, text: _Text) -> Callable[[schema.InputForm], bytes]:
     """What each input signs (transactions 4.3); the text that all of them share is hashed once."""
     unsigned: list[JsonValue] = [{**item, "fulfillment": None} for item in _objects(members["inputs"])]
-    shared = sha3_256(json.canonical({**members, "id": None, "inputs": unsigned}))
+    shared = sha3_256(text.signed(unsigned))
 
     def message(form: schema.InputForm) -> bytes:
         digest = shared.copy()
