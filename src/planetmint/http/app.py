@@ -13,8 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from planetmint.app.application import Application
 from planetmint.http.answers import NOT_FOUND, UNKNOWN_PATH, Answer, method_not_allowed, preflight, send_answer
 from planetmint.http.arguments import ArgumentError, Arguments
-from planetmint.http.errors import error_answer
-from planetmint.http.failures import unexpected
+from planetmint.http.failures import Failures
 from planetmint.http.metrics import UNMATCHED, Metrics
 from planetmint.http.query import Node, Query
 from planetmint.http.roots import API
@@ -62,7 +61,7 @@ def create_app(
         settings: Bounds and texts.
         registry: What `/metrics` shows; the API's own figures are added to it.
     """
-    node = Node(application, settings, Metrics(registry or CollectorRegistry()))
+    node = Node(application, settings, Metrics(registry or CollectorRegistry()), Failures())
     submit = Submit(node)
     routes = [_ExactRoute(spec.path, _Endpoint(node, spec, submit)) for spec in ROUTES]
     router = Router(routes, default=_Unknown(node), redirect_slashes=False)
@@ -115,9 +114,9 @@ class _Endpoint:
         except ArgumentError as error:
             return error.answer()
         except (StoreError, EngineError) as error:
-            return error_answer(error)
+            return self._node.failures.answer(error)
         except Exception as error:  # noqa: BLE001 - the edge's last resort: logged, answered without details
-            return unexpected(error, self._route)
+            return self._node.failures.unexpected(error, self._route)
 
     def _query(self, scope: Scope) -> Query:
         query: bytes = scope["query_string"]

@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 from planetmint.app.application import BulkOutcome, Mode
 from planetmint.http.answers import NDJSON, cors, json_answer, send_answer
 from planetmint.http.body import ClientGone, drain, read_chunk, too_long
-from planetmint.http.errors import error_line
 from planetmint.http.lines import Line, LineSplitter, TooLong
 from planetmint.http.query import Node
 from planetmint.model.errors import TransactionTooLarge
@@ -100,7 +99,7 @@ class BulkLoad:
         if outcome.error is None:
             self._put({"id": outcome.transaction_id, "status": 202, "message": ACCEPTED})
         else:
-            self._put(error_line(outcome.transaction_id, outcome.error))
+            self._put(self._node.failures.line(outcome.transaction_id, outcome.error))
         self._answer_too_long()
 
     def _answer_too_long(self) -> None:
@@ -108,7 +107,7 @@ class BulkLoad:
         while self._too_long_after and self._too_long_after[0] == self._answered:
             self._too_long_after.popleft()
             message = too_long(self._node.settings.max_body_bytes)
-            self._put(error_line(None, TransactionTooLarge(message, rule="body.size")))
+            self._put(self._node.failures.line(None, TransactionTooLarge(message, rule="body.size")))
 
     def _put(self, line: JsonObject) -> None:
         self._waiting.append(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")

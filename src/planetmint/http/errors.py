@@ -2,13 +2,11 @@
 """The one table from errors to answers: status, wording, how long to wait, how loudly to log.
 
 Every subclass of `InvalidTransaction`, `StoreError` and `EngineError` has a row; a test walks them. Texts of
-internal errors are logged and never sent. Source: http-api 2.2 and 4.3, validation 1.
+internal errors are never sent; `planetmint.http.failures` logs them. Source: http-api 2.2 and 4.3, validation 1.
 """
 
 import logging
 from typing import NamedTuple, TypeAlias
-
-import structlog
 
 from planetmint.http.answers import Answer, Header, json_answer
 from planetmint.model import errors as invalid
@@ -22,8 +20,6 @@ NOT_UNDERSTOOD = "The browser (or proxy) sent a request that this server could n
 
 LONGEST_TEXT = 500
 """Characters of a reason or field that are sent; what follows in a longer one is the client's own text."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Row(NamedTuple):
@@ -78,9 +74,8 @@ TABLE: dict[type[Exception], Row] = {
 
 
 def error_answer(error: NodeError) -> Answer:
-    """The answer to a request that failed with `error`; logs it as its row says."""
+    """The answer to a request that failed with `error`."""
     row = row_of(error)
-    _report(error, row)
     details = error_body(error)
     body: JsonObject = {"message": details.pop("message"), **details, "status": row.status}
     headers: tuple[Header, ...] = ()
@@ -92,7 +87,6 @@ def error_answer(error: NodeError) -> Answer:
 def error_line(transaction_id: str | None, error: NodeError) -> JsonObject:
     """The line of a bulk answer for a refused transaction."""
     row = row_of(error)
-    _report(error, row)
     return {"id": transaction_id, "status": row.status, **error_body(error)}
 
 
@@ -121,8 +115,3 @@ def _message(error: NodeError) -> str:
 
 def _clipped(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
-
-
-def _report(error: NodeError, row: Row) -> None:
-    if row.level > logging.DEBUG:
-        _log.log(row.level, "request failed", error=type(error).__name__, detail=str(error))

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from planetmint.app.application import Application
 from planetmint.http.answers import Answer, Header
 from planetmint.http.arguments import Arguments
+from planetmint.http.failures import Failures
 from planetmint.http.metrics import Metrics
 from planetmint.http.paging import next_page, read_paging
 from planetmint.http.settings import HttpSettings
@@ -21,6 +22,7 @@ class Node:
     application: Application
     settings: HttpSettings
     metrics: Metrics
+    failures: Failures
 
 
 @dataclass(frozen=True, slots=True)

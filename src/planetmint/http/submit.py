@@ -14,8 +14,6 @@ from planetmint.http.answers import CLOSE, CONTENT_TYPE_JSON, NDJSON, Answer, co
 from planetmint.http.arguments import ArgumentError, Arguments
 from planetmint.http.body import DRAINED_BYTES, BodyTooLarge, ClientGone, drain, read_body, too_long
 from planetmint.http.bulk import BulkLoad
-from planetmint.http.errors import error_answer
-from planetmint.http.failures import unexpected
 from planetmint.http.query import Node
 from planetmint.model.errors import InvalidTransaction, TransactionTooLarge
 from planetmint.ports.errors import EngineError, StoreError
@@ -49,11 +47,11 @@ class Submit:
         except ArgumentError as error:
             status = await _refuse(scope, send, error.answer())
         except BodyTooLarge as error:
-            status = await _refuse(scope, send, _too_large(error))
+            status = await _refuse(scope, send, self._too_large(error))
         except (InvalidTransaction, StoreError, EngineError) as error:
-            status = await _refuse(scope, send, error_answer(error))
+            status = await _refuse(scope, send, self._node.failures.answer(error))
         except Exception as error:  # noqa: BLE001 - the edge's last resort: logged, answered without details
-            status = await _refuse(scope, send, unexpected(error, ROUTE))
+            status = await _refuse(scope, send, self._node.failures.unexpected(error, ROUTE))
         self._node.metrics.count(ROUTE, "POST", status, perf_counter() - begun)
 
     async def _one(self, receive: Receive, send: Send, headers: dict[bytes, bytes], mode: Mode) -> int:
@@ -80,6 +78,10 @@ class Submit:
         if declared is not None and _length(declared) > limit:
             await _refuse_unread(receive, headers, limit)
         return await BulkLoad(self._node, scope, receive, send, mode).run()
+
+    def _too_large(self, error: BodyTooLarge) -> Answer:
+        answer = self._node.failures.answer(TransactionTooLarge(error.message, rule="body.size"))
+        return answer if error.drained else answer._replace(headers=(*answer.headers, CLOSE))
 
 
 def _mode(query: bytes) -> Mode:
@@ -111,11 +113,6 @@ async def _refuse_unread(receive: Receive, headers: dict[bytes, bytes], limit: i
     waits = b"expect" in headers
     short_enough = _length(headers[b"content-length"]) <= limit + DRAINED_BYTES
     raise BodyTooLarge(too_long(limit), drained=not waits and short_enough and await drain(receive))
-
-
-def _too_large(error: BodyTooLarge) -> Answer:
-    answer = error_answer(TransactionTooLarge(error.message, rule="body.size"))
-    return answer if error.drained else answer._replace(headers=(*answer.headers, CLOSE))
 
 
 async def _refuse(scope: Scope, send: Send, answer: Answer) -> int:

@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from planetmint.http.errors import LONGEST_TEXT, TABLE, error_answer, error_line, row_of
+from planetmint.http.errors import LONGEST_TEXT, TABLE, error_answer, row_of
+from planetmint.http.failures import QUIET_SECONDS, Failures
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError, ValidationError
 from planetmint.ports.errors import CommitTimeout, EngineError, MempoolFull, StoreError, StoreFull
 
@@ -79,13 +80,29 @@ def test_only_what_may_pass_by_itself_says_when_to_retry(kind: type[Exception]) 
 def test_faults_of_senders_are_not_logged_and_those_of_the_node_are(
     kind: type[Exception], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    error_answer(made(kind))  # type: ignore[arg-type]
-    error_line(None, made(kind))  # type: ignore[arg-type]
+    Failures().answer(made(kind))  # type: ignore[arg-type]
+    Failures().line(None, made(kind))  # type: ignore[arg-type]
     logged = capsys.readouterr().out
     assert (logged == "") == issubclass(kind, InvalidTransaction)
     assert TABLE[kind].level >= (logging.DEBUG if issubclass(kind, InvalidTransaction) else logging.WARNING)
-    if logged:
-        assert "detail" in logged, "the operator needs the text that the client does not get"
+    assert logged.count("detail=detail") == (2 if logged else 0), "the operator needs what the client does not get"
+
+
+def test_a_class_of_errors_gets_one_line_a_second(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    failures = Failures()
+    for _ in range(50):
+        failures.answer(MempoolFull("full"))
+    failures.answer(StoreError("gone"))
+    assert capsys.readouterr().out.count("request failed") == 2
+    clock[0] += QUIET_SECONDS
+    failures.answer(MempoolFull("full"))
+    logged = capsys.readouterr().out
+    assert logged.count("request failed") == 1
+    assert "49" in logged
 
 
 @pytest.mark.parametrize("kind", tree(StoreError) | tree(EngineError))
