@@ -134,16 +134,20 @@ def _texts(value: JsonValue) -> Iterator[str]:
 
 def _tokens(text: str) -> list[str]:
     """The tokens of one text, in order."""
-    words = _WORD.findall(text) if text.isascii() else _words_of_any_script(text)
+    if text.isascii():
+        words = _WORD.findall(text.lower())
+        if len(text) < VERBATIM_LENGTH or max(map(len, words), default=0) < VERBATIM_LENGTH:
+            return _stems(words)
     tokens: list[str] = []
-    for word in words:
-        if len(word) >= VERBATIM_LENGTH:
-            tokens.append(word)
-            continue
-        folded = word.lower() if word.isascii() else _fold(word)
-        if folded not in STOP_WORDS:
-            tokens.append(_STEMMER.stemWord(folded))
+    for word in _words_of_any_script(text):
+        tokens += [word] if len(word) >= VERBATIM_LENGTH else _stems([_fold(word)])
     return tokens
+
+
+def _stems(words: list[str]) -> list[str]:
+    """Stems of folded words; stop words are left out."""
+    stems: list[str] = _STEMMER.stemWords([word for word in words if word not in STOP_WORDS])
+    return stems
 
 
 def _words_of_any_script(text: str) -> list[str]:

@@ -3,8 +3,9 @@
 
 A transaction has a sequence number in commit order over the whole chain, and everything about it is stored in
 that order, so that a block touches few pages however many are stored. An output's place is its transaction's
-number and its index in one integer, `place_of`. What is looked up by text (ids, keys, assets, contents) is found
-by 64 bits of a hash in one table, `links`, and compared in full afterwards.
+number and its index in one integer, `place_of`. What is looked up by text is found by 64 bits of it and compared
+in full afterwards: ids, which every transaction is checked for, in a tree of their own; keys, assets and contents
+as words of the word index, whose order is made between blocks: a block costs it the same however much is stored.
 """
 
 import sqlite3
@@ -62,12 +63,17 @@ CREATE TABLE outputs (place INTEGER PRIMARY KEY, output BLOB NOT NULL);
 -- spender: sequence number. An output without a row is unspent.
 CREATE TABLE spends (place INTEGER PRIMARY KEY REFERENCES outputs, spender INTEGER NOT NULL);
 
-CREATE TABLE links (hash INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (hash, place)) WITHOUT ROWID;
+-- Ids of the transactions whose sequence number is below the one in `indexed`, and some more; see recent.py.
+CREATE TABLE ids (hash INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (hash, sequence)) WITHOUT ROWID;
+CREATE TABLE indexed (sequence INTEGER NOT NULL);
+INSERT INTO indexed VALUES (0);
 
--- rowid: sequence number. The texts are tokens of the core, which this tokeniser leaves as they are.
+-- rowid: sequence number. asset, metadata: tokens of the core, which this tokeniser leaves as they are. links: see
+-- link_of. Segments are merged between blocks, not by them.
 CREATE VIRTUAL TABLE words USING fts5 (
-    asset, metadata, content='', columnsize=0, tokenize="ascii tokenchars '_'"
+    asset, metadata, links, content='', columnsize=0, tokenize="ascii tokenchars '_'"
 );
+INSERT INTO words (words, rank) VALUES ('automerge', 0), ('usermerge', 8);
 """
 
 
@@ -77,14 +83,13 @@ def place_of(sequence: int, index: int) -> int:
 
 
 def id_hash(transaction_id: str) -> int:
-    """The hash under which a transaction stands in `links`: its id is one already."""
+    """The hash under which a transaction stands in `ids`: its id is one already."""
     return int(transaction_id[:16], 16) - 2**63
 
 
-def text_hash(kind: bytes, text: str) -> int:
-    """The hash under which a text stands in `links`; `kind` keeps uses apart, at most 16 bytes."""
-    digest = blake2b(text.encode(), digest_size=8, person=kind).digest()
-    return int.from_bytes(digest, "big", signed=True)
+def link_of(kind: bytes, text: str) -> str:
+    """The word under which transactions are found by a text; `kind` keeps uses apart, at most 16 bytes."""
+    return blake2b(text.encode(), digest_size=8, person=kind).hexdigest()
 
 
 def lay_out(path: Path) -> None:

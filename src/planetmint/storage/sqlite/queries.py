@@ -7,6 +7,7 @@ What a hash in `links` finds is compared in full before it counts, inside the st
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from planetmint.model.json import canonical
 from planetmint.model.search import SearchQuery
@@ -14,7 +15,8 @@ from planetmint.model.transaction import Operation, OutputRecord, OutputRef
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import Found
 from planetmint.storage.sqlite import record
-from planetmint.storage.sqlite.layout import INDEX_BITS, MAX_INTEGER, id_hash, place_of, text_hash
+from planetmint.storage.sqlite.layout import INDEX_BITS, id_hash, link_of, place_of
+from planetmint.storage.sqlite.recent import RecentIds
 from planetmint.storage.sqlite.session import Row, Session
 
 ID_BYTES = 32
@@ -41,14 +43,17 @@ _BODIES = """
     AND sequence < (SELECT next FROM blocks WHERE height = ?1) ORDER BY sequence
 """
 
-_TRANSACTION = f"""
-    SELECT height, body FROM links CROSS JOIN transactions ON sequence = place >> {INDEX_BITS}
-    WHERE hash = ? AND id = ?
+_TRANSACTION = "SELECT height, body FROM transactions WHERE sequence = ? AND id = ?"
+
+_OLD_TRANSACTION = """
+    SELECT height, body FROM ids CROSS JOIN transactions USING (sequence) WHERE hash = ? AND id = ?
 """
 
-_SEQUENCES = f"""
-    SELECT transactions.id, sequence FROM json_each(?) AS item CROSS JOIN links ON hash = item.value
-    CROSS JOIN transactions ON sequence = place >> {INDEX_BITS}
+_SEQUENCES = """
+    SELECT transactions.id, sequence FROM json_each(?1) AS item CROSS JOIN transactions ON sequence = item.value
+    UNION ALL
+    SELECT transactions.id, sequence FROM json_each(?2) AS item CROSS JOIN ids ON hash = item.value
+    CROSS JOIN transactions USING (sequence)
 """
 
 _OUTPUTS = """
@@ -57,29 +62,32 @@ _OUTPUTS = """
     LEFT JOIN spends ON spends.place = outputs.place LEFT JOIN transactions ON sequence = spender
 """
 
-_ENTRIES = "SELECT count(*) FROM (SELECT 1 FROM links WHERE hash = ? LIMIT ?)"
+_ENTRIES = "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)"
 
 _OWN_ASSET = f"""
-    SELECT sequence, body FROM links CROSS JOIN transactions ON sequence = place >> {INDEX_BITS}
-    WHERE hash = ?1 AND id = ?2 AND sequence > ?3 AND kind & {record.OWN_ASSET} AND ?4 IN (-1, kind & 15)
+    SELECT sequence, body FROM transactions
+    WHERE sequence = ?1 AND sequence > ?2 AND kind & {record.OWN_ASSET} AND ?3 IN (-1, kind & 15)
 """
 
-_LINKED_ASSET = f"""
-    SELECT sequence, body FROM links CROSS JOIN transactions ON sequence = place >> {INDEX_BITS}
-    WHERE hash = ?1 AND place >= ?3 AND instr(body, ?2) AND ?4 IN (-1, kind & 15)
+_LINKED_ASSET = """
+    SELECT sequence, body FROM words CROSS JOIN transactions ON sequence = words.rowid
+    WHERE words MATCH ?1 AND words.rowid > ?3 AND instr(body, ?2) AND ?4 IN (-1, kind & 15)
+    ORDER BY words.rowid {order} LIMIT ?5
 """
 
 _BY_KEY = f"""
-    SELECT links.place, id FROM links CROSS JOIN outputs ON outputs.place = links.place
-    CROSS JOIN transactions ON sequence = links.place >> {INDEX_BITS}
-    LEFT JOIN spends ON spends.place = links.place
-    WHERE hash = ?1 AND links.place > ?3 AND instr(output, ?2) AND ?4 IN (-1, spender IS NOT NULL)
-    ORDER BY links.place LIMIT ?5
+    SELECT outputs.place, id FROM words
+    CROSS JOIN outputs
+    ON outputs.place BETWEEN words.rowid << {INDEX_BITS} AND (words.rowid + 1 << {INDEX_BITS}) - 1
+    CROSS JOIN transactions ON sequence = words.rowid LEFT JOIN spends ON spends.place = outputs.place
+    WHERE words MATCH ?1 AND words.rowid >= ?3 >> {INDEX_BITS} AND outputs.place > ?3 AND instr(output, ?2)
+    AND ?4 IN (-1, spender IS NOT NULL) ORDER BY words.rowid LIMIT ?5
 """
+"""A transaction's outputs are read by place, so that the order within it needs no sorting."""
 
-_BY_CONTENT = f"""
-    SELECT sequence, id, body FROM links CROSS JOIN transactions ON sequence = place >> {INDEX_BITS}
-    WHERE hash = ?1 AND place >= ?3 AND instr(body, ?2) ORDER BY place LIMIT ?4
+_BY_CONTENT = """
+    SELECT sequence, id, body FROM words CROSS JOIN transactions ON sequence = words.rowid
+    WHERE words MATCH ?1 AND words.rowid > ?3 AND instr(body, ?2) ORDER BY words.rowid LIMIT ?4
 """
 
 _SEARCH = """
@@ -87,6 +95,16 @@ _SEARCH = """
     SELECT -score, sequence, id, body FROM scored CROSS JOIN transactions USING (sequence)
     WHERE (-score, sequence) > (?, ?) ORDER BY score DESC, sequence LIMIT ?
 """
+
+
+class AssetList(NamedTuple):
+    """Which transactions of which assets: so many (-1: all) after a sequence number, or the last one."""
+
+    asset_ids: Sequence[str]
+    operation: Operation | None
+    last: bool
+    after: int
+    limit: int
 
 
 def check_whole(session: Session, path: Path) -> None:
@@ -114,18 +132,45 @@ def bodies(session: Session, height: int) -> tuple[bytes, ...]:
     return tuple(row[0] for row in session.rows(_BODIES, (height,))) if height > 0 else ()
 
 
-def transaction(session: Session, transaction_id: str) -> Row | None:
+def recent_ids(session: Session) -> RecentIds:
+    """The ids that the tree of ids may not have, read from their blocks."""
+    with session.snapshot():
+        row = session.row("SELECT sequence FROM indexed")
+        recent = RecentIds(0 if row is None else row[0])
+        load_ids(session, recent)
+    return recent
+
+
+def load_ids(session: Session, recent: RecentIds) -> None:
+    """Add the ids of the blocks that `recent` does not know."""
+    for end, ids in session.rows("SELECT next, ids FROM blocks WHERE next > ? ORDER BY next", (recent.end,)):
+        known = split_ids(ids)
+        recent.add(known[recent.end - end :], recent.end)
+
+
+def transaction(session: Session, recent: RecentIds, transaction_id: str) -> Row | None:
     """Height and canonical JSON of a transaction."""
     key = _id_bytes(transaction_id)
-    return None if key is None else session.row(_TRANSACTION, (id_hash(transaction_id), key))
+    if key is None:
+        return None
+    hint = recent.get(transaction_id)
+    if hint is not None:
+        return session.row(_TRANSACTION, (hint, key))
+    return session.row(_OLD_TRANSACTION, (id_hash(transaction_id), key))
 
 
-def sequences(session: Session, transaction_ids: Iterable[str]) -> dict[str, int]:
+def sequences(session: Session, recent: RecentIds, transaction_ids: Iterable[str]) -> dict[str, int]:
     """Sequence numbers of those of the transactions that are stored."""
     wanted = {key: item for item in transaction_ids if (key := _id_bytes(item)) is not None}
-    if not wanted:
-        return {}
-    rows = session.rows(_SEQUENCES, (json.dumps([id_hash(item) for item in wanted.values()]),))
+    hints: list[int] = []
+    hashes: list[int] = []
+    for item in wanted.values():
+        hint = recent.get(item)
+        if hint is None:
+            hashes.append(id_hash(item))
+        else:
+            hints.append(hint)
+    rows = session.rows(_SEQUENCES, (json.dumps(hints), json.dumps(hashes))) if wanted else ()
     return {wanted[key]: sequence for key, sequence in rows if key in wanted}
 
 
@@ -147,44 +192,40 @@ def outputs(
     return found
 
 
-def entries(session: Session, hashes: Collection[int], enough: int) -> int:
-    """How many entries the index has for some hashes; counting stops above `enough`."""
+def is_short(session: Session, links: Collection[str], bound: int) -> bool:
+    """Whether at most `bound` transactions stand under some links."""
     total = 0
-    for hash_ in hashes:
-        row = session.row(_ENTRIES, (hash_, enough + 1 - total))
+    for link in links:
+        row = session.row(_ENTRIES, (_linked(link), bound + 1 - total))
         total += row[0] if row is not None else 0
-        if total > enough:
-            break
-    return total
+        if total > bound:
+            return False
+    return True
 
 
-def asset_links(asset_ids: Sequence[str]) -> list[int]:
-    """Hashes under which transactions of assets stand."""
-    return [text_hash(record.ASSET, item) for item in asset_ids]
+def asset_links(asset_ids: Sequence[str]) -> list[str]:
+    """Links under which transactions of assets stand."""
+    return [link_of(record.ASSET, item) for item in asset_ids]
 
 
-def by_asset(
-    session: Session, asset_ids: Sequence[str], operation: Operation | None, after: int, count: int, *, last: bool
-) -> list[Row]:
-    """Sequence numbers and bodies of transactions after a number, in order; with `last` the newest alone."""
-    code = -1 if operation is None else record.OPERATIONS.index(operation)
-    order = f" ORDER BY sequence {'DESC' if last else 'ASC'} LIMIT ?5"
+def by_asset(session: Session, asked: AssetList, own: Mapping[str, int]) -> list[tuple[int, bytes]]:
+    """Sequence numbers and bodies of some assets' transactions; `own` has the numbers of the assets' own ones."""
+    code = -1 if asked.operation is None else record.OPERATIONS.index(asked.operation)
+    linked = _LINKED_ASSET.format(order="DESC" if asked.last else "ASC")
     found: dict[int, bytes] = {}
     with session.snapshot():
-        for asset_id in dict.fromkeys(asset_ids):
-            key = _id_bytes(asset_id)
-            if key is None:
-                continue
-            found |= session.rows(_OWN_ASSET, (id_hash(asset_id), key, after, code))
-            link = (text_hash(record.ASSET, asset_id), asset_id.encode(), _place_after(after), code, count)
-            found |= session.rows(_LINKED_ASSET + order, link)
-    rows = sorted(found.items(), reverse=last)
-    return rows if count < 0 else rows[:count]
+        for sequence in own.values():
+            found |= session.rows(_OWN_ASSET, (sequence, asked.after, code))
+        for asset_id in dict.fromkeys(asked.asset_ids):
+            link = _linked(link_of(record.ASSET, asset_id))
+            found |= session.rows(linked, (link, asset_id.encode(), asked.after, code, asked.limit))
+    rows = sorted(found.items(), reverse=asked.last)
+    return rows if asked.limit < 0 else rows[: asked.limit]
 
 
-def key_links(public_key: str) -> list[int]:
-    """Hash under which the outputs of a key stand."""
-    return [text_hash(record.KEY, public_key)]
+def key_links(public_key: str) -> list[str]:
+    """Link under which the outputs of a key stand."""
+    return [link_of(record.KEY, public_key)]
 
 
 def by_key(
@@ -193,21 +234,21 @@ def by_key(
     """Places and names of a key's outputs after a place, in order."""
     needle = canonical(public_key)
     choice = -1 if spent is None else int(spent)
-    rows = session.rows(_BY_KEY, (text_hash(record.KEY, public_key), needle, after, choice, count))
+    rows = session.rows(_BY_KEY, (_linked(*key_links(public_key)), needle, after, choice, count))
     mask = (1 << INDEX_BITS) - 1
     return [(place, OutputRef(key.hex(), place & mask)) for place, key in rows]
 
 
-def content_links(kind: bytes, content: str) -> list[int]:
-    """Hash under which transactions of a content stand."""
-    return [text_hash(kind, content)]
+def content_links(kind: bytes, content: str) -> list[str]:
+    """Link under which transactions of a content stand."""
+    return [link_of(kind, content)]
 
 
 def by_content(
     session: Session, kind: bytes, content: str, after: int, count: int
 ) -> list[tuple[tuple[int], Found]]:
     """Transactions of a content after a sequence number, in order."""
-    parameters = (text_hash(kind, content), canonical(content), _place_after(after), count)
+    parameters = (_linked(*content_links(kind, content)), canonical(content), after, count)
     rows = session.rows(_BY_CONTENT, parameters)
     return [((sequence,), Found(key.hex(), body)) for sequence, key, body in rows]
 
@@ -246,6 +287,6 @@ def _id_bytes(transaction_id: str) -> bytes | None:
     return key if len(key) == ID_BYTES and key.hex() == transaction_id else None
 
 
-def _place_after(sequence: int) -> int:
-    """The first place behind a transaction."""
-    return place_of(max(sequence, -1) + 1, 0) if sequence < MAX_INTEGER >> INDEX_BITS else MAX_INTEGER
+def _linked(link: str) -> str:
+    """The word index's expression for a link."""
+    return f'links : "{link}"'

@@ -7,6 +7,7 @@ values, and a trigger takes them apart. Bytes are joined into one value and cut 
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,12 +15,12 @@ from hashlib import sha256
 import msgspec
 
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord
-from planetmint.model.json import JsonValue
 from planetmint.model.search import VERBATIM_LENGTH, tokens_of
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import Validator
 from planetmint.ports.errors import StoreError
-from planetmint.storage.sqlite.layout import INDEX_BITS, id_hash, place_of, text_hash
+from planetmint.storage.sqlite.layout import INDEX_BITS, id_hash, link_of, place_of
+from planetmint.storage.sqlite.recent import Step
 
 OPERATIONS = tuple(Operation)
 """The code of an operation in the file is its place here; only ever append."""
@@ -28,7 +29,7 @@ OWN_ASSET = 1 << 4
 """Set in a transaction's `kind` where it is an asset of its own; below it the code of the operation."""
 
 KEY, ASSET, ASSET_CONTENT, METADATA_CONTENT = b"key", b"asset", b"asset content", b"metadata content"
-"""Uses of `layout.text_hash`."""
+"""Uses of `layout.link_of`."""
 
 CONTENT_OPERATIONS = frozenset({Operation.CREATE, Operation.TRANSFER, Operation.COMPOSE, Operation.DECOMPOSE})
 WORDED_OPERATIONS = frozenset({Operation.CREATE, Operation.COMPOSE})
@@ -41,15 +42,16 @@ _MARKED = re.compile("[A-Z_]")
 SAVE_SCHEMA = f"""
 CREATE TEMP VIEW saved_block AS SELECT 0 AS height, 0 AS first, 0 AS next, x'' AS header, x'' AS ids,
     x'' AS events, x'' AS bodies, '[]' AS body_spans, '[]' AS id_hashes, x'' AS outputs,
-    '{{}}' AS output_spans, '{{}}' AS links, '{{}}' AS spends, '[]' AS words, NULL AS validators;
+    '{{}}' AS output_spans, '{{}}' AS spends, '[]' AS words, NULL AS validators,
+    '{{}}' AS indexed_ids, NULL AS indexed;
 
 CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
     SELECT RAISE(ABORT, 'the block does not follow the newest one')
     WHERE (NEW.height, NEW.first) IS NOT (SELECT height + 1, next FROM blocks ORDER BY height DESC LIMIT 1);
 
     SELECT RAISE(ABORT, 'a transaction of the block is stored already')
-    FROM json_each(NEW.id_hashes) AS item CROSS JOIN links ON hash = item.value
-    CROSS JOIN transactions ON sequence = place >> {INDEX_BITS}
+    FROM json_each(NEW.id_hashes) AS item CROSS JOIN ids ON hash = item.value
+    CROSS JOIN transactions USING (sequence)
     WHERE transactions.id = substr(NEW.ids, 1 + 32 * item.key, 32);
 
     INSERT INTO blocks VALUES (NEW.height, NEW.next, NEW.header, NEW.ids, NEW.events);
@@ -67,12 +69,11 @@ CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
 
     INSERT INTO spends SELECT CAST(key AS INTEGER), value FROM json_each(NEW.spends);
 
-    INSERT INTO links SELECT value, (NEW.first + key) << {INDEX_BITS} FROM json_each(NEW.id_hashes);
+    INSERT OR IGNORE INTO ids SELECT value, CAST(key AS INTEGER) FROM json_each(NEW.indexed_ids);
+    UPDATE indexed SET sequence = NEW.indexed WHERE sequence <> NEW.indexed;
 
-    INSERT INTO links SELECT value, CAST(key AS INTEGER) FROM json_each(NEW.links);
-
-    INSERT INTO words (rowid, asset, metadata)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    INSERT INTO words (rowid, asset, metadata, links)
+    SELECT NEW.first + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
     FROM json_each(NEW.words);
 
     INSERT INTO validators SELECT NEW.height + 1, NEW.validators WHERE NEW.validators IS NOT NULL;
@@ -80,7 +81,7 @@ END;
 """
 """Made anew on every connection that writes; never part of the file."""
 
-SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 15)})"
+SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 16)})"
 
 
 class StoredOutput(msgspec.Struct, array_like=True, frozen=True):
@@ -117,12 +118,13 @@ class _Joined:
     spans: list[tuple[int, int]]
 
 
-def parameters_of(block: BlockRecord, first: int, sequences: Mapping[str, int]) -> tuple[object, ...]:
+def parameters_of(block: BlockRecord, first: int, sequences: Mapping[str, int], step: Step) -> tuple[object, ...]:
     """What `SAVE` needs.
 
     Args:
         first: Sequence number of the block's first transaction.
         sequences: Of the older transactions whose outputs it spends.
+        step: What the block takes along into the tree of ids.
 
     Raises:
         StoreError: A repeated transaction, a spend of an unknown one, or a part longer than the layout allows.
@@ -154,10 +156,11 @@ def parameters_of(block: BlockRecord, first: int, sequences: Mapping[str, int]) 
         _encode([id_hash(item.id) for item in block.transactions]),
         outputs.data,
         _pairs(output_spans),
-        _pairs(_links(block, places, known)),
         _pairs([(_place(spend.ref, known, sequences), known[spend.spender]) for spend in block.spent]),
-        _encode(_words(block, first)),
+        _encode(_words(block)),
         None if block.validators is None else _encode(block.validators),
+        _pairs(step.entries),
+        step.indexed,
     )
 
 
@@ -183,51 +186,47 @@ def _place(ref: OutputRef, *sequences: Mapping[str, int]) -> int:
     raise StoreError(f"the block refers to an output of {ref.transaction_id}, which is not stored")
 
 
-def _links(block: BlockRecord, places: list[int], known: Mapping[str, int]) -> list[tuple[int, int]]:
-    """Places and hashes of the keys, assets and contents by which the block's parts can be found."""
-    links = [
-        (place, text_hash(KEY, key))
-        for place, record in zip(places, block.created, strict=True)
-        for key in dict.fromkeys(record.public_keys)
+def _words(block: BlockRecord) -> list[tuple[str, str, str]]:
+    """Per transaction what the word index holds of it: tokens of asset data, tokens of metadata, links."""
+    keys: dict[str, list[str]] = defaultdict(list)
+    for record in block.created:
+        keys[record.ref.transaction_id] += record.public_keys
+    return [
+        (
+            index_text(tokens_of([asset.data for asset in item.assets]))
+            if item.operation in WORDED_OPERATIONS
+            else "",
+            index_text(tokens_of(item.metadata)),
+            " ".join(_links(item, keys[item.id])),
+        )
+        for item in block.transactions
     ]
-    for transaction in block.transactions:
-        place = place_of(known[transaction.id], 0)
-        links += [(place, text_hash(ASSET, item)) for item in transaction.asset_ids if item != transaction.id]
-        if transaction.operation not in CONTENT_OPERATIONS:
-            continue
-        contents = dict.fromkeys(asset.data for asset in transaction.assets if isinstance(asset.data, str))
-        links += [(place, text_hash(ASSET_CONTENT, content)) for content in contents]
-        if isinstance(transaction.metadata, str):
-            links.append((place, text_hash(METADATA_CONTENT, transaction.metadata)))
+
+
+def _links(transaction: Transaction, keys: list[str]) -> list[str]:
+    """The words under which a transaction is found by its outputs' keys, its assets and its contents."""
+    links = [link_of(KEY, key) for key in dict.fromkeys(keys)]
+    links += [link_of(ASSET, item) for item in transaction.asset_ids if item != transaction.id]
+    if transaction.operation not in CONTENT_OPERATIONS:
+        return links
+    contents = dict.fromkeys(asset.data for asset in transaction.assets if isinstance(asset.data, str))
+    links += [link_of(ASSET_CONTENT, content) for content in contents]
+    if isinstance(transaction.metadata, str):
+        links.append(link_of(METADATA_CONTENT, transaction.metadata))
     return links
-
-
-def _words(block: BlockRecord, first: int) -> list[tuple[int, str, str]]:
-    """Per transaction that has any: its number and the tokens of its asset data and of its metadata."""
-    rows: list[tuple[int, str, str]] = []
-    for sequence, transaction in enumerate(block.transactions, first):
-        data: JsonValue = None
-        if transaction.operation in WORDED_OPERATIONS:
-            data = [asset.data for asset in transaction.assets]
-        asset, metadata = index_text(tokens_of(data)), index_text(tokens_of(transaction.metadata))
-        if asset or metadata:
-            rows.append((sequence, asset, metadata))
-    return rows
 
 
 def index_text(tokens: Iterable[str]) -> str:
     """Tokens as the file's word index takes them."""
-    return " ".join(map(index_token, tokens))
+    return " ".join([token if len(token) < VERBATIM_LENGTH else _index_identifier(token) for token in tokens])
 
 
-def index_token(token: str) -> str:
-    """A token as it stands in the word index, which folds ASCII letters and cuts very long words.
+def _index_identifier(token: str) -> str:
+    """A long token as it stands in the word index, which folds ASCII letters and cuts very long words.
 
-    Only words of `VERBATIM_LENGTH` or more have capitals; in all of those capitals and underscores are marked, so
-    that different tokens stay different. A very long one stands as its hash, behind a character that no word has.
+    Only long tokens have capitals; in all of those capitals and underscores are marked, so that different tokens
+    stay different. A very long one stands as its hash, behind a character that no word has.
     """
-    if len(token) < VERBATIM_LENGTH:
-        return token
     if len(token) > _LONGEST_WORD:
         return "\ue001" + sha256(token.encode()).hexdigest()
     return _MARKED.sub(r"_\g<0>", token)
@@ -244,7 +243,7 @@ def _join(parts: list[bytes]) -> _Joined:
     return _Joined(b"".join(parts), spans)
 
 
-def _pairs(pairs: list[tuple[int, int]]) -> str:
+def _pairs(pairs: Iterable[tuple[int, int]]) -> str:
     """Pairs of numbers as the members of a JSON object; names may repeat, each is a row for SQLite."""
     members = ",".join([f'"{name}":{value}' for name, value in pairs])
     return f"{{{members}}}"

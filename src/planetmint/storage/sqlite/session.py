@@ -47,6 +47,8 @@ def _prepare(connection: sqlite3.Connection, write: bool, cache_megabytes: int) 
         return
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {64 * _MEGABYTE}")
     connection.execute("PRAGMA secure_delete = OFF")
     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -5,6 +5,7 @@ One thread writes. Short look-ups run in the event loop, where they take some te
 long runs in a few reader threads. Readers see what is committed and wait for nobody.
 """
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -23,7 +24,8 @@ from planetmint.ports.store import Cursor, Found, Page, Paging, StateReads, Stor
 from planetmint.storage.snapshot import Snapshot
 from planetmint.storage.sqlite import layout, queries, record
 from planetmint.storage.sqlite.layout import MAX_INTEGER
-from planetmint.storage.sqlite.session import Session, translated
+from planetmint.storage.sqlite.recent import RecentIds, Step
+from planetmint.storage.sqlite.session import Row, Session, translated
 from planetmint.storage.sqlite.workers import Workers
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class SqliteStore:
         self._lock: int | None = None
         self._validators: tuple[int, ValidatorSet] = (-1, ())
         self._workers: Workers | None = None
+        self._recent: RecentIds | None = None
 
     async def open(self) -> None:
         """See `Store`. Raises StoreError where another process writes to the same file."""
@@ -72,6 +75,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See `Store`."""
+        self._recent = None
         workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
@@ -112,10 +116,18 @@ class SqliteStore:
             raise StoreError(
                 f"block {block.header.height} does not follow block {-1 if head is None else head[0]}"
             )
-        own = {item.id for item in block.transactions}
-        sequences = queries.sequences(session, {spend.ref.transaction_id for spend in block.spent} - own)
-        parameters = record.parameters_of(block, head[1], sequences)
-        await self._open.write(lambda writer: writer.rows(record.SAVE, parameters))
+        ids = [item.id for item in block.transactions]
+        recent = self._recent_ids()
+        known = queries.sequences(session, recent, [item for item in ids if recent.get(item) is not None])
+        if known:
+            raise StoreError(f"block {block.header.height} repeats the stored transactions {', '.join(known)}")
+        older = {spend.ref.transaction_id for spend in block.spent}.difference(ids)
+        step = recent.step(len(ids))
+        sequences = queries.sequences(session, recent, older)
+        parameters = record.parameters_of(block, head[1], sequences, step)
+        recent.add(ids, head[1])
+        # What was begun ends, also where the caller is cancelled: the ids must be known once they are stored.
+        await asyncio.shield(self._save(parameters, recent, step))
 
     async def head(self) -> BlockHeader | None:
         """See `Store`."""
@@ -125,34 +137,33 @@ class SqliteStore:
     async def read_state(self, reads: StateReads) -> Snapshot:
         """See `Store`."""
         session = self._open.inline
+        recent = self._recent_ids()
         with session.snapshot():
             wanted = {*reads.transaction_ids, *(ref.transaction_id for ref in reads.outputs)}
-            sequences = queries.sequences(session, wanted)
+            sequences = queries.sequences(session, recent, wanted)
             outputs = queries.outputs(session, reads.outputs, sequences)
             validators = self._newest_validators(session)
         return Snapshot(sequences.keys() & set(reads.transaction_ids), outputs, validators)
 
     async def transaction(self, transaction_id: str) -> bytes | None:
         """See `Store`."""
-        row = queries.transaction(self._open.inline, transaction_id)
+        row = queries.transaction(self._open.inline, self._recent_ids(), transaction_id)
         return None if row is None else row[1]
 
     async def height_of(self, transaction_id: str) -> int | None:
         """See `Store`."""
-        row = queries.transaction(self._open.inline, transaction_id)
+        row = queries.transaction(self._open.inline, self._recent_ids(), transaction_id)
         return None if row is None else row[0]
 
     async def transactions_by_asset(
         self, asset_ids: Sequence[str], operation: Operation | None, *, last: bool, paging: Paging
     ) -> Page[bytes]:
         """See `Store`."""
-        after, count = _after(paging, 1)[0], _count(paging)
-        rows = await self._list(
-            queries.asset_links(asset_ids),
-            lambda session: queries.by_asset(
-                session, asset_ids, operation, after, 1 if last else count, last=last
-            ),
-        )
+        limit = 1 if last else _count(paging)
+        asked = queries.AssetList(asset_ids, operation, last, _after(paging, 1)[0], limit)
+        own = queries.sequences(self._open.inline, self._recent_ids(), asset_ids)
+        links = queries.asset_links(asset_ids)
+        rows = await self._list(links, lambda session: queries.by_asset(session, asked, own))
         return _page([((sequence,), body) for sequence, body in rows], paging)
 
     async def outputs_by_key(self, public_key: str, spent: bool | None, paging: Paging) -> Page[OutputRef]:
@@ -211,6 +222,23 @@ class SqliteStore:
             raise StoreError(f"{self._path} is not open")
         return self._workers
 
+    async def _save(self, parameters: Row, recent: RecentIds, step: Step) -> None:
+        try:
+            await self._open.save(parameters)
+        except BaseException:
+            # Some of the ids taken in are not stored: what is there is read again.
+            self._recent = None
+            raise
+        recent.done(step)
+
+    def _recent_ids(self) -> RecentIds:
+        """Ids that are not in the tree of ids yet; where this process only reads, another one adds to them."""
+        if self._recent is None:
+            self._recent = queries.recent_ids(self._open.inline)
+        elif self._read_only:
+            queries.load_ids(self._open.inline, self._recent)
+        return self._recent
+
     def _newest_validators(self, session: Session) -> ValidatorSet:
         """The newest set, decoded once."""
         height = session.row("SELECT max(height) FROM validators")
@@ -221,9 +249,9 @@ class SqliteStore:
             self._validators = (height[0], record.decode_validators(row[0]) if row else ())
         return self._validators[1]
 
-    async def _list(self, hashes: Collection[int], job: Callable[[Session], T]) -> T:
-        """Run `job` in the event loop where the index has few entries for `hashes`, else beside it."""
-        if queries.entries(self._open.inline, hashes, _SHORT) <= _SHORT:
+    async def _list(self, links: Collection[str], job: Callable[[Session], T]) -> T:
+        """Run `job` in the event loop where few transactions stand under `links`, else beside it."""
+        if queries.is_short(self._open.inline, links, _SHORT):
             return job(self._open.inline)
         return await self._open.read(job)
 
