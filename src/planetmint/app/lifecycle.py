@@ -6,6 +6,7 @@ So the store is at height h or at h + 1, and an engine may repeat any call after
 """
 
 from asyncio import Future
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from planetmint.app.feed import CommittedFeed
@@ -50,7 +51,7 @@ class BlockLifecycle:
         self._store = store
         self._feed = feed
         self._verifier = verifier
-        self._decoded: dict[bytes, Transaction] = {}
+        self._decoded: OrderedDict[bytes, Transaction] = OrderedDict()
         self._waiters: dict[str, list[Waiter]] = {}
         self._founding: Founding | None = None
         self._head: BlockHeader | None = None
@@ -190,7 +191,7 @@ class BlockLifecycle:
         """Keep a decoded transaction, so that its bytes need not be read again when a block brings them."""
         self._decoded[transaction.canonical] = transaction
         if len(self._decoded) > _DECODED_CAPACITY:
-            del self._decoded[next(iter(self._decoded))]
+            self._decoded.popitem(last=False)
 
     def _wake(self, result: BlockResult, candidates: Sequence[Candidate]) -> None:
         for candidate, verdict in zip(candidates, result.verdicts, strict=True):

@@ -2,6 +2,7 @@
 """Signatures are verified once per node, in threads, and remembered under the recomputed id (decisions D4, D5)."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +22,8 @@ class SignatureCache:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._verified: dict[str, None] = {}
+        # A plain dict finds its oldest member by walking over all that were taken out before it.
+        self._verified: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, transaction: Transaction) -> bool:
         return transaction.id in self._verified
@@ -30,7 +32,7 @@ class SignatureCache:
         """Remember that all signatures of `transaction` verify."""
         self._verified[transaction.id] = None
         if len(self._verified) > self._capacity:
-            del self._verified[next(iter(self._verified))]
+            self._verified.popitem(last=False)
 
     def check(self, transaction: Transaction) -> None:
         """Stands in for `rules.check_signatures`; verifies here and now what is not yet known.
