@@ -179,7 +179,7 @@ def serve(settings: Settings, *, web_api: bool = True, streams: bool = True, ini
             f"No database at `{settings.database_path}`. Run `planetmint init`, or start without --no-init."
         )
     sys.setswitchinterval(SWITCH_INTERVAL)
-    # A transaction is a few dozen objects without cycles: looking for garbage after each 700 costs more than it finds.
+    # A transaction is some dozen objects without cycles: looking for garbage after each 700 finds nothing.
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     raise_file_limit()
     return uvloop.run(_serve(Node(settings, web_api=web_api, streams=streams)))
