@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Writes docs/configuration.md from the settings' declarations: `python -m planetmint.runtime.settings_reference`."""
+"""Writes docs/configuration.md from the settings: `python -m planetmint.runtime.settings_reference`."""
 
 import json
 import sys

@@ -5,6 +5,7 @@ The environment, the file, the prompts of `configure` and the generated referenc
 field's declaration decides for all of them.
 """
 
+import json
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def _unfit(setting: Setting, value: object) -> UnfitValue:
 
 
 def _shorten(value: object) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else json.dumps(value)
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:57] + "..."
 

@@ -356,7 +356,7 @@ def _every_setting() -> Iterator[Setting]:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f" (did you mean `{close[0]}`?)" if close else ""
 
 
