@@ -128,7 +128,11 @@ def from_text(setting: Setting, text: str) -> object:
     """
     if setting.nullable and text.strip().lower() in _NULL:
         return None
-    return _fit(setting, _parsed(setting, text))
+    value = _parsed(setting, text)
+    try:
+        return _fit(setting, value)
+    except UnfitValue:
+        raise _unfit(setting, text) from None
 
 
 def from_json(setting: Setting, value: object) -> object:
