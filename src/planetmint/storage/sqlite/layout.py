@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
-from planetmint.ports.errors import LayoutError
+from planetmint.ports.errors import LayoutError, StoreError
+from planetmint.storage.sqlite import lock
 from planetmint.storage.sqlite.session import connect, translated
 
 APPLICATION_ID = 0x504D4E54
@@ -94,7 +95,7 @@ def link_of(kind: bytes, text: str) -> str:
 
 def lay_out(path: Path) -> None:
     """Make the file and its tables where there are none; raises sqlite3.Error."""
-    connection = connect(path, write=True, cache_megabytes=1)
+    connection = connect(path, write=True, cache_megabytes=1, create=True)
     try:
         if _is_empty(connection):
             connection.executescript(
@@ -140,19 +141,24 @@ def migrate(path: Path, steps: Mapping[int, Step] = MIGRATIONS, target: int = VE
 
     Raises:
         LayoutError: No ledger, or no way from its version.
-        StoreError: The file cannot be read or written.
+        StoreError: There is no file, it is in use, or it cannot be read or written.
     """
-    try:
-        connection = connect(path, write=True, cache_megabytes=16)
-    except sqlite3.Error as error:
-        raise translated(error, path) from error
+    if not path.exists():
+        raise StoreError(f"there is no ledger at {path}")
+    with lock.held(path):
+        try:
+            return _migrate(path, steps, target)
+        except sqlite3.Error as error:
+            raise translated(error, path) from error
+
+
+def _migrate(path: Path, steps: Mapping[int, Step], target: int) -> int:
+    connection = connect(path, write=True, cache_megabytes=16)
     try:
         first = version_of(connection, path)
         for version in range(first, target):
             _migrate_once(connection, path, version, steps)
         return first
-    except sqlite3.Error as error:
-        raise translated(error, path) from error
     finally:
         connection.close()
 

@@ -19,9 +19,9 @@ _MAP_BYTES = 1 << 40
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
 
 
-def connect(path: Path, *, write: bool, cache_megabytes: int) -> sqlite3.Connection:
+def connect(path: Path, *, write: bool, cache_megabytes: int, create: bool = False) -> sqlite3.Connection:
     """Open the file as every connection of the store does; raises sqlite3.Error."""
-    mode = "rwc" if write else "rw"
+    mode = "rwc" if create else "rw"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,

@@ -6,7 +6,6 @@ long runs in a few reader threads. Readers see what is committed and wait for no
 """
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
@@ -22,7 +21,7 @@ from planetmint.model.validator import ValidatorSet
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import Cursor, Found, Page, Paging, StateReads, StoredBlock
 from planetmint.storage.snapshot import Snapshot
-from planetmint.storage.sqlite import layout, queries, record
+from planetmint.storage.sqlite import layout, lock, queries, record
 from planetmint.storage.sqlite.layout import MAX_INTEGER
 from planetmint.storage.sqlite.recent import RecentIds, Step
 from planetmint.storage.sqlite.session import Row, Session, translated
@@ -61,7 +60,7 @@ class SqliteStore:
             return
         try:
             if not self._read_only:
-                self._lock = _lock(self._path)
+                self._lock = lock.take(self._path)
                 layout.lay_out(self._path)
             self._workers = Workers(self._path)
             layout.check_version(self._workers.inline.connection(), self._path)
@@ -79,21 +78,19 @@ class SqliteStore:
         workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
+        held, self._lock = self._lock, None
+        if held is not None:
+            os.close(held)
 
     async def drop(self) -> None:
         """Close and delete the ledger for good; raises StoreError where another process writes to it."""
         await self.close()
-        lock = _lock(self._path)
-        try:
-            for suffix in ("-wal", "-shm", ""):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self._path} cannot be deleted: {error.strerror}") from error
-        finally:
-            os.close(lock)
+        with lock.held(self._path):
+            try:
+                for suffix in ("-wal", "-shm", ""):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"{self._path} cannot be deleted: {error.strerror}") from error
 
     async def founding(self) -> Founding | None:
         """See `Store`."""
@@ -102,6 +99,7 @@ class SqliteStore:
 
     async def found(self, founding: Founding, header: BlockHeader) -> None:
         """See `Store`."""
+        self._check_writable()
         if await self.founding() is not None:
             raise StoreError("a chain is founded here already")
         if header.height != 0:
@@ -110,6 +108,7 @@ class SqliteStore:
 
     async def save_block(self, block: BlockRecord) -> None:
         """See `Store`."""
+        self._check_writable()
         session = self._open.inline
         head = session.row(queries.HEAD)
         if head is None or block.header.height != head[0] + 1:
@@ -222,6 +221,10 @@ class SqliteStore:
             raise StoreError(f"{self._path} is not open")
         return self._workers
 
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise StoreError(f"{self._path} is open for reading alone")
+
     async def _save(self, parameters: Row, recent: RecentIds, step: Step) -> None:
         try:
             await self._open.save(parameters)
@@ -276,23 +279,6 @@ def _found(session: Session, founding: Founding, header: BlockHeader) -> None:
         session.rows("INSERT INTO validators VALUES (1, ?)", (msgspec.json.encode(founding.validators),))
         events = msgspec.json.encode(BlockEvents(0, header.app_hash, ()))
         session.rows("INSERT INTO blocks VALUES (0, 0, ?, x'', ?)", (msgspec.json.encode(header), events))
-
-
-def _lock(path: Path) -> int:
-    """Keep other processes from writing; the answer is an open file that holds the lock until it is closed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be locked: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise StoreError(
-            f"{path} is in use by another process: stop it first, or use another data directory"
-        ) from None
-    return file
 
 
 def _in_range(number: int) -> int:
