@@ -2,12 +2,17 @@
 """The life of a block, as engines drive it: execute, store once, then tell.
 
 A decided block is executed on the committed state and kept in memory; `commit` is the one write.
-So the store is at height h or at h + 1, and an engine may repeat any call after a crash.
+So the store is at height h or at h + 1, and an engine may repeat any call after a crash. A store that reports
+an error may have stored the block all the same: what became of it is read from the store, not guessed.
 """
 
 from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import structlog
 
 from planetmint.app.feed import CommittedFeed
 from planetmint.app.signatures import Verifier
@@ -24,6 +29,7 @@ from planetmint.model.errors import InvalidTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.ports.consensus import ChainInfo, FinalizedBlock
+from planetmint.ports.errors import StoreError
 from planetmint.ports.store import StateReads, Store
 from planetmint.rules import decode_canonical, verify_transaction
 from planetmint.state.overlay import Overlay
@@ -32,6 +38,18 @@ Waiter = Future[int]
 """Answers with the height of the block that holds a transaction, or raises its verdict."""
 
 _DECODED_CAPACITY = 20_000
+_DECODED_BYTES = 32_000_000
+"""In canonical form; decoded, hostile JSON takes some twenty times as much."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class _Finalized(NamedTuple):
+    """A block that is decided: what it does, its unsigned header, its transactions as far as they are any."""
+
+    result: BlockResult
+    header: BlockHeader
+    candidates: tuple[Candidate, ...]
 
 
 def reads_of(transactions: Iterable[Transaction]) -> StateReads:
@@ -52,10 +70,12 @@ class BlockLifecycle:
         self._feed = feed
         self._verifier = verifier
         self._decoded: OrderedDict[bytes, Transaction] = OrderedDict()
+        self._decoded_bytes = 0
         self._waiters: dict[str, list[Waiter]] = {}
         self._founding: Founding | None = None
         self._head: BlockHeader | None = None
-        self._finalized: tuple[BlockResult, BlockHeader, tuple[Candidate, ...]] | None = None
+        self._finalized: _Finalized | None = None
+        self._doubtful: _Finalized | None = None
 
     @property
     def parameters(self) -> ChainParameters:
@@ -116,12 +136,12 @@ class BlockLifecycle:
         overlay = await self._overlay(candidates)
         chosen: list[bytes] = []
         for raw, candidate in zip(raws, candidates, strict=True):
-            if len(raw) > max_bytes:
-                break
             try:
                 admit(candidate, overlay, self._verifier.cache.check)
             except InvalidTransaction:
                 continue
+            if len(raw) > max_bytes:
+                break
             max_bytes -= len(raw)
             chosen.append(raw)
         return chosen
@@ -139,6 +159,8 @@ class BlockLifecycle:
             raise InvariantViolated(f"block {height} is executed on top of block {head.height}")
         candidates = await self._candidates(raws)
         view = await self._store.read_state(reads_of(_decoded(candidates)))
+        if await self._stored_after_all():
+            raise StoreError(f"block {height} was stored after all, when it was tried before")
         result = execute_block(view, height, candidates, head.app_hash, self._verifier.cache.check)
         header = BlockHeader(
             height=height,
@@ -148,61 +170,107 @@ class BlockLifecycle:
             app_hash=result.app_hash,
             proposer=proposer.hex(),
         )
-        self._finalized = result, header, tuple(candidates)
+        self._finalized = _Finalized(result, header, tuple(candidates))
         return FinalizedBlock(result.verdicts, result.app_hash)
 
     def header(self) -> BlockHeader:
         """See `Lifecycle`."""
-        return self._require_finalized()[1]
+        return self._require_finalized().header
 
     async def commit(self, header: BlockHeader | None = None) -> None:
         """See `Lifecycle`."""
-        result, unsigned, candidates = self._require_finalized()
-        sealed = header or unsigned
-        await self._store.save_block(
-            BlockRecord(sealed, result.transactions, result.created, result.spent, result.events)
-        )
-        self._head = sealed
-        self._finalized = None
-        self._feed.publish(result.events)
-        self._wake(result, candidates)
+        block = self._require_finalized()
+        sealed = header or block.header
+        result = block.result
+        # In doubt from here on, until the store says what became of it.
+        self._doubtful = block
+        try:
+            await self._store.save_block(
+                BlockRecord(sealed, result.transactions, result.created, result.spent, result.events)
+            )
+        except StoreError as error:
+            if not await self._stored_after_all():
+                raise
+            _log.warning("block.stored_after_all", height=sealed.height, error=str(error))
+            return
+        self._committed(sealed, block)
 
     async def discard(self) -> None:
         """See `Lifecycle`."""
-        result, _, candidates = self._require_finalized()
-        if result.transactions:
+        block = self._require_finalized()
+        if block.result.transactions:
             raise InvariantViolated("a block with accepted transactions is to be committed")
         self._finalized = None
-        self._wake(result, candidates)
+        self._wake(block)
+
+    async def _stored_after_all(self) -> bool:
+        """Whether a block that the store reported as failed stands there all the same; if so it is committed now.
+
+        An earlier attempt at the same block may have been stored: its time and signature are those that count.
+
+        Raises:
+            StoreError: The store does not say.
+            InvariantViolated: The store holds a block that this node did not make.
+        """
+        block = self._doubtful
+        if block is None:
+            return False
+        head = await self._store.head()
+        if head == self._head:
+            return False
+        if head is None or replace(block.header, time=head.time, signature=head.signature) != head:
+            raise InvariantViolated(
+                f"the store holds another block than the one made for height {block.header.height}"
+            )
+        self._committed(head, block)
+        return True
+
+    def _committed(self, sealed: BlockHeader, block: _Finalized) -> None:
+        """A block is durable: go on from it, publish its events, wake who waits for it."""
+        self._head = sealed
+        self._finalized = self._doubtful = None
+        self._feed.publish(block.result.events)
+        self._wake(block)
 
     def await_commit(self, transaction: Transaction, waiter: Waiter) -> None:
         """Resolve `waiter` when the block with this transaction is committed."""
         self._waiters.setdefault(transaction.id, []).append(waiter)
 
     def forget(self, transaction: Transaction, waiter: Waiter) -> None:
-        """Nobody waits behind `waiter` any more."""
+        """Nobody waits behind `waiter` any more; what it says is of no interest."""
         waiters = self._waiters.get(transaction.id, [])
         if waiter in waiters:
             waiters.remove(waiter)
         if not waiters:
             self._waiters.pop(transaction.id, None)
+        if not waiter.cancel() and not waiter.cancelled():
+            # Looked at, so that the event loop does not report a verdict that nobody has asked for.
+            waiter.exception()
 
     def remember(self, transaction: Transaction) -> None:
         """Keep a decoded transaction, so that its bytes need not be read again when a block brings them."""
+        if transaction.canonical in self._decoded:
+            return
         self._decoded[transaction.canonical] = transaction
-        if len(self._decoded) > _DECODED_CAPACITY:
-            self._decoded.popitem(last=False)
+        self._decoded_bytes += len(transaction.canonical)
+        while len(self._decoded) > _DECODED_CAPACITY or self._decoded_bytes > _DECODED_BYTES:
+            self.discharge(next(iter(self._decoded)))
 
-    def _wake(self, result: BlockResult, candidates: Sequence[Candidate]) -> None:
-        for candidate, verdict in zip(candidates, result.verdicts, strict=True):
+    def discharge(self, canonical: bytes) -> None:
+        """Keep the decoded transaction of these bytes no longer."""
+        if self._decoded.pop(canonical, None) is not None:
+            self._decoded_bytes -= len(canonical)
+
+    def _wake(self, block: _Finalized) -> None:
+        for candidate, verdict in zip(block.candidates, block.result.verdicts, strict=True):
             if not isinstance(candidate, Transaction):
                 continue
-            self._decoded.pop(candidate.canonical, None)
+            self.discharge(candidate.canonical)
             for waiter in self._waiters.pop(candidate.id, ()):
                 if waiter.done():
                     continue
                 if verdict is None:
-                    waiter.set_result(result.height)
+                    waiter.set_result(block.result.height)
                 else:
                     waiter.set_exception(verdict)
 
@@ -228,7 +296,7 @@ class BlockLifecycle:
             raise InvariantViolated("no chain is founded yet")
         return self._head
 
-    def _require_finalized(self) -> tuple[BlockResult, BlockHeader, tuple[Candidate, ...]]:
+    def _require_finalized(self) -> _Finalized:
         if self._finalized is None:
             raise InvariantViolated("no block was finalized")
         return self._finalized
