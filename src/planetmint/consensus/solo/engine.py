@@ -16,7 +16,7 @@ from planetmint.model.errors import DuplicateTransaction
 from planetmint.model.transaction import Transaction
 from planetmint.ports.clock import Clock
 from planetmint.ports.consensus import Lifecycle
-from planetmint.ports.errors import MempoolFull, StoreError
+from planetmint.ports.errors import EngineError, MempoolFull, StoreError
 
 _PUBLIC_KEY_AT = 32
 _FIRST_PAUSE = 0.05
@@ -90,6 +90,8 @@ class SoloEngine:
 
     async def submit(self, transaction: Transaction) -> None:
         """See `Consensus`."""
+        if self._stopping:
+            raise EngineError("the node is stopping")
         if transaction.id in self._known:
             raise DuplicateTransaction(
                 f"transaction `{transaction.id}` waits for a block already", rule="mempool.known", field="id"
@@ -104,6 +106,14 @@ class SoloEngine:
         self._wake.set()
 
     async def _run(self, lifecycle: Lifecycle) -> None:
+        try:
+            await self._make_blocks(lifecycle)
+        except Exception as error:
+            # Whoever watches the task ends the node; until then nothing is taken that could not be written.
+            self._trouble = f"no blocks can be made any more: {error}"
+            raise
+
+    async def _make_blocks(self, lifecycle: Lifecycle) -> None:
         while not (self._stopping and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
@@ -125,15 +135,21 @@ class SoloEngine:
     async def _make_block(self, lifecycle: Lifecycle, raws: Sequence[bytes]) -> bool:
         """Make one block, trying again while the store fails; False when stopping ends that."""
         pause = _FIRST_PAUSE
+        before: int | None = None
         while True:
             try:
-                await self._try_block(lifecycle, raws)
+                head = (await lifecycle.info()).height
+                before = head if before is None else before
+                if head == before:
+                    await self._try_block(lifecycle, head + 1, raws)
+                # Else an attempt that was reported as failed is stored all the same.
                 break
             except StoreError as error:
                 if self._trouble is None:
                     _log.error("block.not_stored", reason=str(error), waiting=len(self._waiting))
                 self._trouble = f"the store takes no blocks at present: {error}"
                 if self._stopping:
+                    _log.error("transactions.lost", reason=str(error), count=len(self._waiting))
                     return False
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -143,8 +159,7 @@ class SoloEngine:
         self._forget(raws)
         return True
 
-    async def _try_block(self, lifecycle: Lifecycle, raws: Sequence[bytes]) -> None:
-        height = (await lifecycle.info()).height + 1
+    async def _try_block(self, lifecycle: Lifecycle, height: int, raws: Sequence[bytes]) -> None:
         proposer = self._secret_key[_PUBLIC_KEY_AT:]
         block = await lifecycle.finalize_block(height, self._clock.now(), proposer, raws)
         if all(verdict is not None for verdict in block.verdicts):
