@@ -4,6 +4,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from planetmint.ports.errors import LayoutError
 from planetmint.ports.store import Store
 from planetmint.runtime.settings import ConfigurationError, Settings
 from planetmint.storage.sqlite import SqliteStore
@@ -74,6 +75,11 @@ class SqliteKeeper:
         if not self.path.exists():
             return f"There is no database at {self.path} yet: nothing to do."
         before = migrate_sqlite(self.path)
+        if before > SQLITE_LAYOUT:
+            raise LayoutError(
+                f"The database {self.path} has layout {before}, written by a newer version of the node; this one knows "
+                f"layouts up to {SQLITE_LAYOUT}. Install that version."
+            )
         if before == SQLITE_LAYOUT:
             return f"The database {self.path} has the present layout {SQLITE_LAYOUT}: nothing to do."
         return f"The database {self.path} was brought from layout {before} to {SQLITE_LAYOUT}."
