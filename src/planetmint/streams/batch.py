@@ -53,7 +53,7 @@ class Batch:
     @cached_property
     def _event_bytes(self) -> int:
         events = [event for block in self.blocks for event in block.events]
-        values = sum(len(event.asset_ids) + len(event.public_keys) + len(event.signers) for event in events)
+        values = sum([len(event.asset_ids) + len(event.public_keys) + len(event.signers) for event in events])
         return _EVENT_BYTES * len(events) + _VALUE_BYTES * values
 
     @property

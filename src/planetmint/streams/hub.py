@@ -7,6 +7,7 @@ subscribers never holds up anything else), and one task per lagging subscriber t
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -33,8 +34,11 @@ BATCH_EVENTS = 1_000
 QUEUE_EVENTS = 10_000
 """Events of new blocks that may wait for the fan-out; beyond, the oldest are left to history."""
 
-REPLAY_SLOTS = 4
+REPLAY_SLOTS = 2
 """Pages of history that are read and encoded at one time: bounds what replays take from the live path."""
+
+GIVE_WAY = 0.01
+"""Seconds that a page of history waits for a fan-out to end; then it goes in between, so that nobody starves."""
 
 _RETRIES = 5
 _FIRST_RETRY_DELAY = 0.05
@@ -239,6 +243,7 @@ class Hub:
         while (height := subscriber.subscription.needs(self.head)) is not None:
             try:
                 async with self._slots:
+                    await self._give_way()
                     subscriber.write_batch(await self.history.page(height))
                     await asyncio.sleep(0)
                 failures = 0
@@ -247,6 +252,12 @@ class Hub:
                 if failures > _RETRIES:
                     raise
                 await asyncio.sleep(_FIRST_RETRY_DELAY * 2**failures)
+
+    async def _give_way(self) -> None:
+        if not self._idle.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GIVE_WAY):
+                    await self._idle.wait()
 
     # -- stalled sockets
 

@@ -38,7 +38,7 @@ class StreamServer:
         settings: Bounds and intervals.
 
     Attributes:
-        refused: Requests that were answered with an error, since the start.
+        refused: Connections that were not given what they asked for, since the start.
     """
 
     def __init__(self, feed: EventFeed, settings: StreamSettings) -> None:
@@ -121,7 +121,10 @@ class StreamServer:
     def accepted(self, connection: Connection) -> bool:
         """See `connection.Port`."""
         self._connections.add(connection)
-        return not self._stopping and len(self._connections) <= self.settings.max_connections + _SPARE_SOCKETS
+        if self._stopping or len(self._connections) > self.settings.max_connections + _SPARE_SOCKETS:
+            self.refused += 1
+            return False
+        return True
 
     def ended(self, connection: Connection) -> None:
         """See `connection.Port`."""

@@ -326,3 +326,23 @@ async def test_one_reader_that_goes_away_does_not_take_the_page_from_another() -
     feed.gate.set()
     assert (await second).last == 3
     assert feed.reads == [1]
+
+
+async def test_ex_6_a_replay_comes_to_its_end_though_new_blocks_never_stop() -> None:
+    async with world() as there:
+        there.feed.commit_many(100, 50)
+        wanted = 6_000
+        busy = [await there.raw() for _ in range(20)]
+
+        async def never_stop() -> None:
+            while True:
+                there.feed.commit_many(1, 5)
+                await asyncio.sleep(0)
+
+        committing = asyncio.create_task(never_stop())
+        with await there.raw(f"{TRANSACTIONS}?from_height=1") as raw:
+            got = [json.loads((await raw.frame())[1])["transaction_id"] for _ in range(wanted)]
+        committing.cancel()
+        assert got == list(committed(there.feed))[:wanted]
+        for other in busy:
+            other.sock.close()
