@@ -130,14 +130,14 @@ class Connection(HttpToolsProtocol):
 
     def expire(self, now: float) -> None:
         """Close the connection where the client leaves something half done for too long."""
-        if self._waits_for_client() and now - self._last_read > READ_SECONDS:
-            self.transport.close()
-            return
         unwritten = self.transport.get_write_buffer_size()
-        if unwritten == 0 or unwritten != self._unwritten:
+        if unwritten != self._unwritten:
             self._unwritten, self._last_write = unwritten, now
-        elif now - self._last_write > WRITE_SECONDS:
-            self.transport.abort()
+        elif unwritten:
+            if now - self._last_write > WRITE_SECONDS:
+                self.transport.abort()
+        elif self._waits_for_client() and now - self._last_read > READ_SECONDS:
+            self.transport.close()
 
     def _waits_for_client(self) -> bool:
         """Whether the next move is the client's; idle connections between requests have their own timer."""

@@ -10,15 +10,31 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from planetmint.app.application import Mode
-from planetmint.http.answers import CLOSE, CONTENT_TYPE_JSON, NDJSON, Answer, cors, send_answer
+from planetmint.http.answers import CLOSE, CONTENT_TYPE_JSON, NDJSON, Answer, cors, json_answer, send_answer
 from planetmint.http.arguments import ArgumentError, Arguments
-from planetmint.http.body import DRAINED_BYTES, BodyTooLarge, ClientGone, drain, read_body, too_long
+from planetmint.http.body import (
+    DRAINED_BYTES,
+    BodyTooLarge,
+    Budget,
+    ClientGone,
+    Overloaded,
+    Refused,
+    drain,
+    read_body,
+    too_long,
+)
 from planetmint.http.bulk import BulkLoad
 from planetmint.http.query import Node
 from planetmint.model.errors import InvalidTransaction, TransactionTooLarge
 from planetmint.ports.errors import EngineError, StoreError
 
 ROUTE = "/api/v1/transactions"
+
+BODY_BUDGET = 256 * 1024 * 1024
+"""Bytes of unfinished bodies over all connections; beyond, the answer is 503."""
+
+BULKS_AT_ONCE = 32
+"""Bulk requests that are worked on at the same time; more are answered with 503."""
 
 _MODES = {mode.value: mode for mode in Mode}
 _USUAL_QUERIES = {b"": Mode.ASYNC, **{b"mode=" + mode.value.encode("ascii"): mode for mode in Mode}}
@@ -30,6 +46,8 @@ class Submit:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._budget = Budget(BODY_BUDGET)
+        self._bulks = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -46,8 +64,8 @@ class Submit:
             return
         except ArgumentError as error:
             status = await _refuse(scope, send, error.answer())
-        except BodyTooLarge as error:
-            status = await _refuse(scope, send, self._too_large(error))
+        except Refused as error:
+            status = await _refuse(scope, send, self._unread(error))
         except (InvalidTransaction, StoreError, EngineError) as error:
             status = await _refuse(scope, send, self._node.failures.answer(error))
         except Exception as error:  # noqa: BLE001 - the edge's last resort: logged, answered without details
@@ -59,7 +77,7 @@ class Submit:
         declared = headers.get(b"content-length")
         if declared is not None and _length(declared) > limit:
             await _refuse_unread(receive, headers, limit)
-        body = await read_body(receive, limit)
+        body = await read_body(receive, limit, self._budget)
         accepted = (await self._node.application.submit(body, mode)).canonical
         answer_headers = [
             CONTENT_TYPE_JSON,
@@ -77,11 +95,22 @@ class Submit:
         declared = headers.get(b"content-length")
         if declared is not None and _length(declared) > limit:
             await _refuse_unread(receive, headers, limit)
-        return await BulkLoad(self._node, scope, receive, send, mode).run()
+        if self._bulks >= BULKS_AT_ONCE:
+            drained = b"expect" not in headers and await drain(receive)
+            raise Overloaded("Too many bulk requests are being read at present.", drained=drained)
+        self._bulks += 1
+        try:
+            return await BulkLoad(self._node, scope, receive, send, mode).run()
+        finally:
+            self._bulks -= 1
 
-    def _too_large(self, error: BodyTooLarge) -> Answer:
-        answer = self._node.failures.answer(TransactionTooLarge(error.message, rule="body.size"))
-        return answer if error.drained else answer._replace(headers=(*answer.headers, CLOSE))
+    def _unread(self, refused: Refused) -> Answer:
+        """The answer to a body that was not read to its end; without that the connection cannot go on."""
+        if isinstance(refused, Overloaded):
+            answer = json_answer({"message": refused.message, "status": 503}, 503, ((b"retry-after", b"1"),))
+        else:
+            answer = self._node.failures.answer(TransactionTooLarge(refused.message, rule="body.size"))
+        return answer if refused.drained else answer._replace(headers=(*answer.headers, CLOSE))
 
 
 def _mode(query: bytes) -> Mode:

@@ -227,6 +227,23 @@ async def test_http_4_3_bulk_texts_of_the_client_are_echoed_in_part_only(world: 
     assert len(answer.content) < 8_000
 
 
+async def test_http_4_3_bulk_too_many_at_once_answer_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planetmint.http.submit.BULKS_AT_ONCE", 2)
+    async with served(StubApplication()) as world:
+        kept = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(2)]
+        for reader, writer in kept:
+            writer.write(request("POST", TRANSACTIONS, b"", *CHUNKED) + b"3\r\n{}\n\r\n")
+            await asyncio.wait_for(reader.readuntil(b'"status":400'), 30)
+        answer = await load(world, b"{}")
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        for reader, writer in kept:
+            writer.write(b"0\r\n\r\n")
+            await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+        assert (await load(world, b"{}")).status_code == 200
+
+
 # The splitter alone
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from planetmint.app.application import Mode
 from planetmint.http import HttpSettings
-from planetmint.http.body import DRAINED_BYTES
+from planetmint.http.body import DRAINED_BYTES, Budget
 from planetmint.model import errors
 from planetmint.model.errors import InvalidTransaction
 from planetmint.ports.errors import CommitTimeout, EngineError, MempoolFull, StoreError, StoreFull
@@ -340,6 +340,33 @@ async def test_http_2_6_a_monstrous_declared_length_closes_the_connection_at_onc
         answer = await world.raw(head.encode() + b"x" * 1000)
         assert status_line(answer) == "HTTP/1.1 413 REQUEST ENTITY TOO LARGE"
         assert b"connection: close" in answer.lower()
+
+
+def test_http_2_6_unfinished_bodies_share_a_budget_that_comes_back() -> None:
+    budget = Budget(100)
+    assert budget.take(60)
+    assert not budget.take(41)
+    assert budget.take(40)
+    budget.give_back(60)
+    assert budget.take(60)
+    assert not budget.take(1)
+
+
+async def test_http_2_6_too_many_unfinished_bodies_answer_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planetmint.http.submit.BODY_BUDGET", 500_000)
+    async with served(StubApplication()) as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(request("POST", TRANSACTIONS, b"", "Content-Length: 500000") + b"x" * 400_000)
+        await writer.drain()
+        async with asyncio.timeout(30):
+            while (answer := await world.post(b"x" * 450_000)).status_code != 503:
+                await asyncio.sleep(0.01)  # the unfinished one has not been read yet
+        assert int(answer.headers["retry-after"]) > 0
+        assert (await world.post(world.story.bicycle.canonical)).status_code == 202
+        writer.write(b"x" * 100_000)
+        assert status_line(await asyncio.wait_for(reader.read(), 30)) == "HTTP/1.1 400 BAD REQUEST"
+        writer.close()
+        assert (await world.post(b"x" * 450_000)).status_code == 400
 
 
 # Connections
