@@ -69,7 +69,7 @@ async def test_a_block_holds_at_most_so_many_transactions() -> None:
         await engine.start(node.lifecycle)
         await until(lambda: engine.waiting == 0)
         assert list(map(len, ids(node))) == [3, 3, 1]
-        assert sum(ids(node), []) == [item.id for item in items]
+        assert [one for block in ids(node) for one in block] == [item.id for item in items]
 
 
 async def test_a_block_holds_at_most_so_many_bytes_but_always_one_transaction() -> None:
@@ -210,7 +210,7 @@ async def test_stopping_writes_what_waits() -> None:
     async with running(engine=engine) as node:
         await submit(node, items)
         await engine.stop()
-        assert sum(ids(node), []) == [item.id for item in items]
+        assert [one for block in ids(node) for one in block] == [item.id for item in items]
         await engine.stop()
 
 
