@@ -148,13 +148,14 @@ def _read_content(
         at_most=form.most_inputs,
         spending=form.spending,
     )
-    outputs = schema.read_outputs(members["outputs"], parameters)
     assets = schema.read_assets(members, version, operation)
     metadata = members["metadata"]
     schema.check_metadata(metadata, version)
     script = members.get("script")
     if "script" in members:
         schema.check_script(script, version)
+    # The last of the schema: only conditions that are too deep break another rule, which comes after it.
+    outputs = schema.read_outputs(members["outputs"], parameters)
     for asset in assets:
         check_data(asset.data, "asset")
     check_data(metadata, "metadata")
