@@ -203,12 +203,13 @@ class Chain:
         return self._nested(rng.randint(2, 4))
 
     def _nested(self, depth: int) -> Condition:
+        """A tree with `depth` levels of thresholds; small, as the published code derives it again and again."""
         rng = self.rng
         if depth == 0:
             return rng.choice(KEYS)
-        count = rng.randint(1, 3)
-        parts = tuple(self._nested(depth - 1 if place == 0 else rng.randint(0, 1)) for place in range(count))
-        return Threshold(rng.randint(1, count), parts)
+        others = tuple(self._nested(rng.randint(0, min(1, depth - 1))) for _ in range(rng.randint(0, 2)))
+        parts = (self._nested(depth - 1), *others)
+        return Threshold(rng.randint(1, len(parts)), parts)
 
     def output(self, amount: int, condition: Condition) -> dict[str, Json]:
         keys = list(dict.fromkeys(key.text for key in condition.keys))

@@ -239,7 +239,7 @@ def run(seed: int, count: int, progress: Callable[[int], None] = lambda done: No
                 if scenario.dialect.generation == generation:
                     found = compare(scenario, oracles[generation])
                     with lock:
-                        _add(report, scenario, found)
+                        _add(report, scenario, found, oracles[generation])
                         progress(report.cases)
 
         list(pool.map(work, [dialect.generation for dialect in DIALECTS]))
@@ -277,35 +277,35 @@ def outcome(comparison: Comparison, *, valid: bool = False) -> str | None:
     return None if difference is None else difference.name
 
 
-def _add(report: Report, scenario: Scenario, comparisons: Sequence[Comparison]) -> None:
+def _add(report: Report, scenario: Scenario, comparisons: Sequence[Comparison], oracle: Oracle) -> None:
     for case, comparison in zip(scenario.cases, comparisons, strict=True):
         report.cases += 1
         report.labels[case.label] += 1
         found = outcome(comparison, valid=case.valid)
         if found is None:
-            report.mismatches.append(_mismatch(scenario, case, comparison))
+            report.mismatches.append(reduce(scenario, case, comparison, oracle))
         else:
             report.outcomes[scenario.dialect.name, found] += 1
 
 
-def _mismatch(scenario: Scenario, case: Case, comparison: Comparison) -> Mismatch:
-    """Keep of the chain only what the body refers to, and what that refers to."""
-    needed = {case.text}
-    kept: list[Json] = []
-    for item in reversed((*scenario.context, *scenario.block)):
-        if any(item["id"] in text for text in needed):
-            needed.add(json.dumps(item))
-            kept.append(item)
-    spending = [item for item in comparison.known if item not in kept and _shares_input(item, case.text)]
-    kept_ids = {item["id"] for item in [*kept, *spending]}
-    context = tuple(item for item in scenario.context if item["id"] in kept_ids)
-    block = tuple(item for item in scenario.block if item["id"] in kept_ids)
-    return Mismatch(scenario.name, case.label, comparison, context, block)
+def reduce(scenario: Scenario, case: Case, comparison: Comparison, oracle: Oracle) -> Mismatch:
+    """The mismatch with the fewest transactions before it that still give the same two answers."""
 
+    def gives_the_same(context: Sequence[Json], block: Sequence[Json]) -> bool:
+        try:
+            ours = Node(context, block).judge(case.text)
+        except ContextRefused:
+            return False
+        return ours == comparison.ours and oracle.judge(context, block, [case.text]) == [comparison.theirs]
 
-def _shares_input(transaction: Json, text: str) -> bool:
-    references = [item["fulfills"] for item in transaction["inputs"] if item["fulfills"]]
-    return any(reference["transaction_id"] in text for reference in references)
+    context, block = list(scenario.context), list(scenario.block)
+    for item in reversed(scenario.block):
+        if gives_the_same(context, [other for other in block if other is not item]):
+            block.remove(item)
+    for item in reversed(scenario.context):
+        if gives_the_same([other for other in context if other is not item], block):
+            context.remove(item)
+    return Mismatch(scenario.name, case.label, comparison, tuple(context), tuple(block))
 
 
 if __name__ == "__main__":

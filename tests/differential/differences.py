@@ -214,6 +214,26 @@ def _has_hash_inside(value: Json) -> bool:
     return isinstance(value, str) and not _is_hash(value) and HEX64.search(value) is not None
 
 
+def _has_nul(comparison: Comparison) -> bool:
+    """A NUL character in a string outside of the free values."""
+    body = comparison.body if isinstance(comparison.body, dict) else {}
+    free = ("asset", "assets", "metadata", "script")
+    return any("\x00" in text for name, value in body.items() if name not in free for text in _strings(value))
+
+
+def _strings(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        yield from _strings(item)
+
+
+def _has_repeated_reference(comparison: Comparison) -> bool:
+    texts = [json.dumps(item, sort_keys=True) for item in comparison.references]
+    return len(texts) != len(set(texts))
+
+
 def _has_unreadable_key(comparison: Comparison) -> bool:
     return any(public_key(text) is None for text in comparison.key_texts)
 
@@ -442,17 +462,14 @@ DIFFERENCES: tuple[Difference, ...] = (
     # Patterns
     Difference(
         "hash-anchored",
-        "patterns for 64 hex digits match inside longer text, which then refers to nothing (and COMPOSE never "
-        "looks it up)",
+        "patterns for 64 hex digits match inside longer text, which then refers to nothing; planetmint 2.x "
+        "does not even look at assets of a COMPOSE and at further assets of a TRANSFER",
         "SchemaValidationError",
         "a reference is a reference",
         "transactions 2.3",
         lambda c: (
             _ours(c, "schema.pattern")
-            and (
-                _theirs(c, "InputDoesNotExist", "AssetIdMismatch")
-                or (c.operation == "COMPOSE" and c.theirs.accepted)
-            )
+            and (_theirs(c, "InputDoesNotExist", "AssetIdMismatch") or (c.dialect is C and c.theirs.accepted))
             and (
                 any(_has_hash_inside(item.get("transaction_id")) for item in c.references)
                 or any(
@@ -484,6 +501,15 @@ DIFFERENCES: tuple[Difference, ...] = (
             and c.crashed
             and any("owners_before" in item and item["owners_before"] is None for item in c.objects("inputs"))
         ),
+    ),
+    Difference(
+        "pattern-nul",
+        "the schema validator takes a NUL character for the end of a string and matches what stands before it, so "
+        "that even a version `2.0` with a NUL behind it passes",
+        "SchemaValidationError: the whole string has to match",
+        "a pattern is about the whole text",
+        "transactions 2.2 and 2.3",
+        lambda c: _ours_class(c, "SchemaValidationError") and _has_nul(c),
     ),
     Difference(
         "details-as-fulfillment",
@@ -577,6 +603,27 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a client's fault is a 400",
         "validation 3.2",
         lambda c: _crash(c, "InputDoesNotExist") and any(_is_beyond(c, item) for item in c.references),
+    ),
+    Difference(
+        "order-of-rules",
+        "planetmint 2.x verifies signatures before everything else about inputs, 1.x before the amounts",
+        "of several faults the one that comes first in the order of bigchaindb",
+        "one order for all dialects; signatures cost most and come last",
+        "validation 4.2",
+        lambda c: (
+            c.dialect is not A
+            and _theirs(c, "InvalidSignature")
+            and (
+                _ours(c, "transfer.amounts")
+                or (
+                    c.dialect is C
+                    and (
+                        _ours(c, "transfer.one_asset", "transfer.asset")
+                        or (_ours(c, "input.twice") and _has_repeated_reference(c))
+                    )
+                )
+            )
+        ),
     ),
     # Compose, decompose, scripts (3.0)
     Difference(

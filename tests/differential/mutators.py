@@ -454,6 +454,27 @@ def asset_odd(chain: Chain, draft: Draft) -> Made:
 
 
 @mutator
+def asset_without_object(chain: Chain, draft: Draft) -> Made:
+    values: tuple[Json, ...] = (None, [None], [], {}, "", 0, False)
+    return _finished(draft, {**_changed(draft), chain.dialect.asset_member: chain.rng.choice(values)})
+
+
+NUL_TAILS = ("\x00", "\x00x", "\x00" * 3)
+
+
+@mutator
+def nul_behind_text(chain: Chain, draft: Draft) -> Made:
+    """A NUL character at the end of a string that has to match a pattern."""
+    body = draft.finish()
+    free = ("data", "metadata")
+    paths = [path for path in _paths(body) if isinstance(_at(body, path), str) and path[-1] not in free]
+    path = chain.rng.choice(paths)
+    holder = _at(body, path[:-1])
+    holder[path[-1]] += chain.rng.choice(NUL_TAILS)
+    return _finish_around(chain.rng, draft, body, path)
+
+
+@mutator
 def asset_of_other_transaction(chain: Chain, draft: Draft) -> Made:
     if draft.body["operation"] != "TRANSFER":
         return None

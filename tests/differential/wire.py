@@ -311,4 +311,18 @@ def _signers(element: tuple[int, bytes]) -> set[str]:
     given = elements(parts[0][1])
     if not given:
         raise ValueError("a threshold of nothing")
+    for tag, inner in elements(parts[1][1]):
+        _check_condition(tag, elements(inner))
     return set().union(*(_signers(item) for item in given))
+
+
+def _check_condition(tag: int, parts: list[tuple[int, bytes]]) -> None:
+    """Fingerprint, smallest form of the cost, and for thresholds a bit string without trailing zero bits."""
+    tags = [0x80, 0x81, 0x82] if tag == 0xA2 else [0x80, 0x81]
+    if tag not in (0xA2, 0xA4) or [part[0] for part in parts] != tags or len(parts[0][1]) != 32:
+        raise ValueError("not a condition")
+    cost = parts[1][1]
+    if der_integer(int.from_bytes(cost, "big")) != cost:
+        raise ValueError("not the smallest form of the cost")
+    if tag == 0xA2 and parts[2][1] != bytes([3, 0b00001000]):
+        raise ValueError("not the subtypes of a tree of keys")
