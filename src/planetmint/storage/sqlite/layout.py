@@ -74,7 +74,7 @@ INSERT INTO indexed VALUES (0);
 CREATE VIRTUAL TABLE words USING fts5 (
     asset, metadata, links, content='', columnsize=0, tokenize="ascii tokenchars '_'"
 );
-INSERT INTO words (words, rank) VALUES ('automerge', 0), ('usermerge', 8);
+INSERT INTO words (words, rank) VALUES ('automerge', 0), ('usermerge', 8), ('crisismerge', 64);
 """
 
 

@@ -84,6 +84,10 @@ END;
 SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 16)})"
 
 
+MERGE = "INSERT INTO words (words, rank) VALUES ('merge', ?)"
+"""Merges about so many pages of the word index; changes at most one row where there is nothing to merge."""
+
+
 class StoredOutput(msgspec.Struct, array_like=True, frozen=True):
     """An output as it stands in the file: what of `OutputRecord` its place does not tell."""
 

@@ -80,6 +80,16 @@ class Session:
         rows = self.rows(sql, parameters)
         return rows[0] if rows else None
 
+    def changes(self, sql: str, parameters: Row = ()) -> int:
+        """How many rows one statement changed, those inside a virtual table too; raises StoreError."""
+        try:
+            connection = self.connection()
+            before = connection.total_changes
+            connection.execute(sql, parameters)
+            return connection.total_changes - before
+        except sqlite3.Error as error:
+            raise self.failed(error) from error
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Reads inside see one and the same state; raises StoreError."""

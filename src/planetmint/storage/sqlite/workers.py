@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from planetmint.ports.errors import StoreError
-from planetmint.storage.sqlite.record import SAVE, SAVE_SCHEMA
+from planetmint.storage.sqlite.record import MERGE, SAVE, SAVE_SCHEMA
 from planetmint.storage.sqlite.session import Row, Session, connect
 
 T = TypeVar("T")
@@ -26,8 +26,8 @@ _READER_CACHE, _WRITER_CACHE = 16, 128
 """Megabytes of pages at most. Readers take most pages straight from the mapped file."""
 
 _PAGE_BYTES = 4096
-_MERGE_PAGES = 32
-"""So much merging is worth a transaction."""
+_MERGE_PAGES = 16
+"""So much is merged at a time: about a millisecond."""
 _LOG_PAGES = 2_000
 """So much in the log is worth copying."""
 _LONG_LOG_PAGES = 16_000
@@ -49,19 +49,24 @@ class Workers:
         self._free: queue.SimpleQueue[Session] = queue.SimpleQueue()
         for session in self._readers:
             self._free.put(session)
+        self._waiting_writes = 0
         self._unmerged = 0
         self._uncopied = 0
         self._copying = False
 
     async def write(self, job: Callable[[Session], T]) -> T:
         """Run `job` where writes happen, after those before it."""
-        return await asyncio.get_running_loop().run_in_executor(self._write_thread, job, self._writer)
+        self._waiting_writes += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._write_thread, job, self._writer)
+        finally:
+            self._waiting_writes -= 1
 
     async def save(self, parameters: Row) -> None:
         """Store a block; durable when this returns. What is left to do for its pages is done later."""
         await self.write(lambda session: session.rows(SAVE, parameters))
         pages = sum(len(item) for item in parameters if isinstance(item, bytes)) // _PAGE_BYTES
-        self._unmerged += 4 + pages // 4
+        self._unmerged += 1 + pages // 4
         self._uncopied += 8 + 2 * pages
         if self._unmerged >= _MERGE_PAGES:
             self._write_thread.submit(self._merge, self._unmerged)
@@ -90,14 +95,19 @@ class Workers:
         finally:
             self._free.put(session)
 
-    def _merge(self, pages: int) -> None:
-        """Merge so many pages of the word index. It may be lost in a crash, and so needs no flush of its own.
+    def _merge(self, least: int) -> None:
+        """Merge segments of the word index: so many pages at least, and what there is while nobody waits to write.
 
-        Failing is no harm: the next block's error, if the trouble lasts, reaches somebody who can tell.
+        It may be lost in a crash, and so needs no flush of its own. Failing is no harm either: the next block's error,
+        if the trouble lasts, reaches somebody who can tell.
         """
         with suppress(StoreError):
             self._writer.rows("PRAGMA synchronous = NORMAL")
-            self._writer.rows("INSERT INTO words (words, rank) VALUES ('merge', ?)", (pages,))
+            pages = 0
+            while (pages < least or self._waiting_writes == 0) and self._writer.changes(
+                MERGE, (_MERGE_PAGES,)
+            ) > 1:
+                pages += _MERGE_PAGES
         with suppress(StoreError):
             self._writer.rows("PRAGMA synchronous = FULL")
 
