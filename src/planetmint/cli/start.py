@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The command `start`: settings, log, then the node until it is told to end.
+"""The command `start`: settings, log, the lock on the data folder, then the node until it is told to end.
 
 Source: cli-and-config 2.3.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from planetmint.runtime.backends import make_keeper
+from planetmint.runtime.lock import data_folder
 from planetmint.runtime.logging import setup_logging
 from planetmint.runtime.settings import ConfigurationError
 from planetmint.runtime.settings_sources import Configuration
@@ -61,4 +62,5 @@ def start(configuration: Configuration, flags: Flags) -> int:
     # Imported late: the other commands need neither the web server nor the engine.
     from planetmint.runtime.node import serve
 
-    return serve(settings, web_api=flags.web_api, streams=flags.streams)
+    with data_folder(settings.data.path):
+        return serve(settings, web_api=flags.web_api, streams=flags.streams)

@@ -77,8 +77,8 @@ class SqliteKeeper:
         before = migrate_sqlite(self.path)
         if before > SQLITE_LAYOUT:
             raise LayoutError(
-                f"The database {self.path} has layout {before}, written by a newer version of the node; this one knows "
-                f"layouts up to {SQLITE_LAYOUT}. Install that version."
+                f"The database {self.path} has layout {before}, written by a newer version of the node; this one "
+                f"knows layouts up to {SQLITE_LAYOUT}. Install that version."
             )
         if before == SQLITE_LAYOUT:
             return f"The database {self.path} has the present layout {SQLITE_LAYOUT}: nothing to do."
