@@ -16,6 +16,8 @@ from playwright.sync_api import expect
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from planetmint.streams.catalogue import STREAMS
+from planetmint.streams.query import PARAMETERS
 from planetmint.testing.build import Builder, Built, Dialect, public_key
 from tests.functional.browser import DESKTOP, PHONE, chromium, quiet_page
 from tests.support.node import HOST, NodeProcess
@@ -81,6 +83,8 @@ async def test_es_3_es_4_es_7_the_web_api_tells_the_stream_urls(node: NodeProces
         index = (await client.get("/api/v1/")).json()
         root = (await client.get("/")).json()["api"]["v1"]
     for answer in (index, root):
+        assert set(answer["stream_parameters"]) <= set(PARAMETERS)
+        assert answer["stream_endpoints"].keys() == STREAMS.keys()
         assert {key: answer[key] for key in wanted} == wanted
     for url in wanted.values():
         async with websockets.connect(url):

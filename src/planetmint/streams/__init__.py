@@ -5,8 +5,7 @@
 (`subscription`, `filters`, `catalogue`, `query`, `frames`, `request`) is free of sockets. Source: event-stream.
 """
 
-from planetmint.streams.discovery import advertised
 from planetmint.streams.server import StreamServer
 from planetmint.streams.settings import StreamSettings
 
-__all__ = ["StreamServer", "StreamSettings", "advertised"]
+__all__ = ["StreamServer", "StreamSettings"]

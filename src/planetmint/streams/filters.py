@@ -125,7 +125,7 @@ _PARAMETERS: dict[str, tuple[str, Callable[[str], str]]] = {
 }
 """Query parameter to the property of `Filter` and the reader of one value."""
 
-PARAMETERS = tuple(_PARAMETERS)
+FILTER_PARAMETERS = tuple(_PARAMETERS)
 
 
 def parse_filter(pairs: Iterable[tuple[str, str]]) -> Filter:

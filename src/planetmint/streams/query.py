@@ -11,7 +11,10 @@ from urllib.parse import parse_qsl
 from planetmint.streams.catalogue import Stream, View
 from planetmint.streams.cursor import BadCursor, Position, parse_cursor, parse_number
 from planetmint.streams.errors import BadParameter
-from planetmint.streams.filters import EVERYTHING, MAX_VALUES, parse_filter
+from planetmint.streams.filters import EVERYTHING, FILTER_PARAMETERS, MAX_VALUES, parse_filter
+
+PARAMETERS = (*FILTER_PARAMETERS, "empty", "from_height", "after", "cursor")
+"""Every parameter that a stream URL may have."""
 
 _MAX_FIELDS = 2 * MAX_VALUES
 _BOOLEANS = {"true": True, "false": False}

@@ -6,7 +6,6 @@ import json
 from planetmint.model.block import BlockEvents
 from planetmint.model.transaction import Operation
 from planetmint.streams.catalogue import STREAMS, View
-from planetmint.streams.discovery import advertised
 from planetmint.streams.filters import EVERYTHING, Filter, parse_filter
 from tests.unit.streams.world import LABEL, event, hash_of, key_of
 
@@ -120,15 +119,6 @@ def test_ex_7_transactions_sent_before_are_left_out() -> None:
 def test_ex_7_a_block_message_is_whole_even_where_the_reader_stood_inside_the_block() -> None:
     (message,) = messages(view("valid_blocks", cursors=True), skip=2)
     assert message["transaction_ids"] == [hash_of("one"), hash_of("two"), hash_of("many")]
-
-
-def test_es_3_es_4_es_7_advertised_urls_are_made_of_settings_and_print_the_port() -> None:
-    assert advertised("ws", "localhost", 9985) == {
-        "streams": "ws://localhost:9985/api/v1/streams/valid_transactions",
-        "streamedblocks": "ws://localhost:9985/api/v1/streams/valid_blocks",
-    }
-    assert advertised("wss", "example.com", 443)["streams"].startswith("wss://example.com:443/api/v1/streams/")
-    assert advertised("ws", "::1", 80)["streams"].startswith("ws://[::1]:80/")
 
 
 def test_es_6_streams_live_under_the_versioned_path() -> None:
