@@ -199,6 +199,8 @@ def _lowered(setting: Setting, value: object) -> object:
 
 
 def _unfit(setting: Setting, value: object) -> UnfitValue:
+    if value == "":
+        return UnfitValue(f"must be {setting.form}, not empty")
     shown = "" if setting.secret else f", not `{_shorten(value)}`"
     return UnfitValue(f"must be {setting.form}{shown}")
 

@@ -326,6 +326,13 @@ def test_cli_3_1_lists_are_split_at_colons(home: dict[str, str]) -> None:
     assert levels == {"planetmint.http": "debug", "uvicorn": "error"}
 
 
+@pytest.mark.parametrize(
+    "variable", ["PLANETMINT_DATA_DIR", "PLANETMINT_WSSERVER_PORT", "PLANETMINT_WSSERVER_HOST"]
+)
+def test_an_empty_variable_is_refused_where_there_is_no_null(home: dict[str, str], variable: str) -> None:
+    assert refusal(home | {variable: ""}).endswith(", not empty.")
+
+
 def test_an_unfit_password_is_not_shown(home: dict[str, str], write: Write) -> None:
     path = write({"database": {"backend": "tarantool_db", "password": ["hunter2"]}})
     assert "hunter2" not in refusal(home, config=path)
