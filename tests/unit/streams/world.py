@@ -337,3 +337,8 @@ def client_frame(
 def numbered(messages: Iterator[Json] | Sequence[Json]) -> list[object]:
     """Heights of messages."""
     return [message["height"] for message in messages]
+
+
+def server_frame(opcode: int, payload: bytes) -> bytes:
+    """A frame as a server sends it."""
+    return client_frame(opcode, payload, mask=False)
