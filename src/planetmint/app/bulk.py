@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from planetmint.app.application import BulkOutcome, Mode
-from planetmint.app.intake import committed, refuse_in_trouble
+from planetmint.app.intake import committed, hand_over, refuse_in_trouble
 from planetmint.app.lifecycle import BlockLifecycle, Waiter, reads_of
 from planetmint.app.signatures import Verifier
 from planetmint.model import json
@@ -21,7 +21,11 @@ from planetmint.rules import created_outputs, decode_transaction, verify_transac
 from planetmint.state.overlay import Overlay
 
 _CHUNK = 256
-"""Lines that are looked at together."""
+_CHUNK_BYTES = 1_000_000
+"""So many lines, or so much text, is looked at together."""
+
+_TURN_BYTES = 65_536
+"""After so much text others have their turn in the event loop."""
 
 Refusal = InvalidTransaction | StoreError | EngineError
 
@@ -32,19 +36,21 @@ async def submit_lines(session: "BulkSession", lines: AsyncIterator[bytes]) -> A
     A sender that waits for its answers before it sends more gets them.
     """
     chunk: list[bytes] = []
+    size = 0
     reading = asyncio.ensure_future(_next(lines))
     try:
         while True:
             if chunk and not reading.done():
                 await asyncio.sleep(0)
-            if len(chunk) >= _CHUNK or (chunk and not reading.done()):
+            if len(chunk) >= _CHUNK or size >= _CHUNK_BYTES or (chunk and not reading.done()):
                 for outcome in await session.submit(chunk):
                     yield outcome
-                chunk = []
+                chunk, size = [], 0
             line = await reading
             if line is None:
                 break
             chunk.append(line)
+            size += len(line)
             reading = asyncio.ensure_future(_next(lines))
         for outcome in await session.submit(chunk):
             yield outcome
@@ -76,17 +82,48 @@ class BulkSession:
 
     async def submit(self, lines: Sequence[bytes]) -> list[BulkOutcome]:
         """Outcomes of some more lines, in order."""
-        decoded = [self._decode(line) for line in lines]
+        decoded = await self._decode_all(lines)
         try:
             overlay = await self._overlay([item for item in decoded if isinstance(item, Transaction)])
         except StoreError as error:
             return [BulkOutcome(_id(line, item), error) for line, item in zip(lines, decoded, strict=True)]
-        answers = [await self._take(item, overlay) for item in decoded]
-        outcomes = []
-        for line, item, answer in zip(lines, decoded, answers, strict=True):
-            refusal = await self._settled(item, answer) if isinstance(answer, asyncio.Future) else answer
-            outcomes.append(BulkOutcome(_id(line, item), refusal))
-        return outcomes
+        answers: list[Waiter | Refusal | None] = []
+        try:
+            for item in decoded:
+                # One by one: what was taken before something ends this has to be known below.
+                answers.append(await self._take(item, overlay))  # noqa: PERF401
+            refusals = await self._settle(answers)
+        finally:
+            # Those who are still waiting, where this ends before its time.
+            for item, answer in zip(decoded, answers, strict=False):
+                if isinstance(item, Transaction) and isinstance(answer, asyncio.Future):
+                    self._lifecycle.forget(item, answer)
+        return [
+            BulkOutcome(_id(line, item), refusal)
+            for line, item, refusal in zip(lines, decoded, refusals, strict=True)
+        ]
+
+    async def _settle(self, answers: Sequence[Waiter | Refusal | None]) -> list[Refusal | None]:
+        """Wait for the blocks of some lines, for all of them together no longer than for one."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._commit_timeout
+        refusals = []
+        for answer in answers:
+            if isinstance(answer, asyncio.Future):
+                answer = await _settled(answer, max(0.0, deadline - loop.time()))
+            refusals.append(answer)
+        return refusals
+
+    async def _decode_all(self, lines: Sequence[bytes]) -> list[Transaction | Refusal]:
+        decoded = []
+        size = 0
+        for line in lines:
+            decoded.append(self._decode(line))
+            size += len(line)
+            if size >= _TURN_BYTES:
+                size = 0
+                await asyncio.sleep(0)
+        return decoded
 
     def _decode(self, line: bytes) -> Transaction | Refusal:
         try:
@@ -115,22 +152,22 @@ class BulkSession:
             return item
         if self._full is not None:
             return self._full
-        waiter: Waiter = asyncio.get_running_loop().create_future()
+        waiter: Waiter | None = asyncio.get_running_loop().create_future() if self._mode is Mode.COMMIT else None
         try:
             verify_transaction(item, overlay, self._verifier.cache.check)
             await self._await_parents(item)
-            if self._mode is Mode.COMMIT:
-                self._lifecycle.await_commit(item, waiter)
-            self._lifecycle.remember(item)
-            await self._consensus.submit(item)
-        except (InvalidTransaction, StoreError, EngineError) as refusal:
+            await hand_over(item, waiter, self._lifecycle, self._consensus)
+        except BaseException as refusal:
+            if waiter is not None:
+                self._lifecycle.forget(item, waiter)
+            if not isinstance(refusal, (InvalidTransaction, StoreError, EngineError)):
+                raise
             if isinstance(refusal, MempoolFull):
                 self._full = refusal
-            self._lifecycle.forget(item, waiter)
             return refusal
         overlay.apply(item.id, item.spends, created_outputs(item))
         self._uncommitted[item.id] = item
-        return waiter if self._mode is Mode.COMMIT else None
+        return waiter
 
     async def _await_parents(self, item: Transaction) -> None:
         """Where the engine checks against committed state only, wait for the lines that this one builds on."""
@@ -142,20 +179,20 @@ class BulkSession:
                 continue
             waiter: Waiter = asyncio.get_running_loop().create_future()
             self._lifecycle.await_commit(parent, waiter)
-            if await self._store.height_of(parent.id) is None:
-                await self._settled(parent, waiter)
-            self._lifecycle.forget(parent, waiter)
+            try:
+                if await self._store.height_of(parent.id) is None:
+                    await _settled(waiter, self._commit_timeout)
+            finally:
+                self._lifecycle.forget(parent, waiter)
 
-    async def _settled(self, item: Transaction | Refusal, waiter: Waiter) -> Refusal | None:
-        """Wait for a line's block; why it was refused after all, or None."""
-        try:
-            await committed(waiter, self._commit_timeout)
-        except (InvalidTransaction, StoreError, EngineError) as refusal:
-            return refusal
-        finally:
-            if isinstance(item, Transaction):
-                self._lifecycle.forget(item, waiter)
-        return None
+
+async def _settled(waiter: Waiter, timeout: float) -> Refusal | None:
+    """Wait for a line's block; why it was refused after all, or None."""
+    try:
+        await committed(waiter, timeout)
+    except (InvalidTransaction, StoreError, EngineError) as refusal:
+        return refusal
+    return None
 
 
 def _spendable(transaction: Transaction, overlay: Overlay) -> bool:

@@ -24,10 +24,17 @@ _BATCH = 256
 
 
 class _Pending(NamedTuple):
-    """A transaction on its way in; `taken` answers when consensus has it, or raises why not."""
+    """A transaction on its way in.
+
+    Attributes:
+        transaction: It.
+        taken: Answers when consensus has it, or raises why not; cancelled when its sender is gone.
+        waiter: Waits for its block; None in the modes that do not.
+    """
 
     transaction: Transaction
     taken: asyncio.Future[None]
+    waiter: Waiter | None
 
 
 class Intake:
@@ -62,19 +69,18 @@ class Intake:
         refuse_in_trouble(self._consensus)
         transaction = decode_transaction(body, self._lifecycle.parameters)
         if mode is not Mode.COMMIT:
-            await self._take(transaction)
+            await self._take(transaction, None)
             return transaction
         waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._lifecycle.await_commit(transaction, waiter)
         try:
-            await self._take(transaction)
+            await self._take(transaction, waiter)
             await committed(waiter, self._commit_timeout)
         finally:
             self._lifecycle.forget(transaction, waiter)
         return transaction
 
-    async def _take(self, transaction: Transaction) -> None:
-        pending = _Pending(transaction, asyncio.get_running_loop().create_future())
+    async def _take(self, transaction: Transaction, waiter: Waiter | None) -> None:
+        pending = _Pending(transaction, asyncio.get_running_loop().create_future(), waiter)
         self._queue.append(pending)
         self._dispatch()
         await pending.taken
@@ -92,6 +98,8 @@ class Intake:
                 batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
                 try:
                     await self._process(batch)
+                except Exception as error:  # noqa: BLE001 - a bug: raised again in everybody who waits
+                    _settle(batch, error)
                 finally:
                     _settle(batch, StoreError("the node is stopping"))
         finally:
@@ -105,17 +113,40 @@ class Intake:
         except StoreError as error:
             _settle(batch, error)
             return
-        for transaction, taken in batch:
-            if taken.done():
+        for pending in batch:
+            if pending.taken.done():
                 continue
             try:
-                verify_transaction(transaction, view, self._verifier.cache.check)
-                self._lifecycle.remember(transaction)
-                await self._consensus.submit(transaction)
+                verify_transaction(pending.transaction, view, self._verifier.cache.check)
+                await hand_over(pending.transaction, pending.waiter, self._lifecycle, self._consensus)
             except (InvalidTransaction, StoreError, EngineError) as refusal:
-                taken.set_exception(refusal)
-            else:
-                taken.set_result(None)
+                _settle((pending,), refusal)
+            # The sender may have gone while the engine thought.
+            if not pending.taken.done():
+                pending.taken.set_result(None)
+
+
+async def hand_over(
+    transaction: Transaction, waiter: Waiter | None, lifecycle: BlockLifecycle, consensus: Consensus
+) -> None:
+    """Give a verified transaction to consensus.
+
+    Args:
+        waiter: Is told its fate in a block from now on, not that of an earlier copy; whoever made it forgets it.
+
+    Raises:
+        InvalidTransaction, StoreError, EngineError: Consensus does not take it.
+    """
+    if waiter is not None:
+        lifecycle.await_commit(transaction, waiter)
+    fresh = lifecycle.remember(transaction)
+    try:
+        await consensus.submit(transaction)
+    except BaseException:
+        if fresh:
+            # Otherwise refused transactions would fill the memory that is meant for waiting ones.
+            lifecycle.discharge(transaction.canonical)
+        raise
 
 
 def refuse_in_trouble(consensus: Consensus) -> None:

@@ -247,14 +247,19 @@ class BlockLifecycle:
             # Looked at, so that the event loop does not report a verdict that nobody has asked for.
             waiter.exception()
 
-    def remember(self, transaction: Transaction) -> None:
-        """Keep a decoded transaction, so that its bytes need not be read again when a block brings them."""
+    def remember(self, transaction: Transaction) -> bool:
+        """Keep a decoded transaction, so that its bytes need not be read again when a block brings them.
+
+        Returns:
+            Whether it was not kept before.
+        """
         if transaction.canonical in self._decoded:
-            return
+            return False
         self._decoded[transaction.canonical] = transaction
         self._decoded_bytes += len(transaction.canonical)
         while len(self._decoded) > _DECODED_CAPACITY or self._decoded_bytes > _DECODED_BYTES:
             self.discharge(next(iter(self._decoded)))
+        return True
 
     def discharge(self, canonical: bytes) -> None:
         """Keep the decoded transaction of these bytes no longer."""

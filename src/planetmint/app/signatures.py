@@ -6,24 +6,32 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from planetmint.model.errors import InvalidTransaction
+from planetmint.model.errors import InvalidSignature
 from planetmint.model.transaction import Transaction
 from planetmint.rules import check_signatures
 
 _SMALL = 4
 """Up to so many transactions are verified by one thread: splitting them costs more than it gains."""
 
+_REFUSED_CAPACITY = 4_000
+"""More than one block and two batches bring at once."""
+
+_Refusal = tuple[str, str, str | None]
+"""Reason, rule and field of an `InvalidSignature`; the error itself would keep its whole stack alive."""
+
 
 class SignatureCache:
-    """Ids of transactions whose signatures verify; bounded, oldest first out.
+    """Ids of transactions whose signatures verify, and of some that do not; bounded, oldest first out.
 
-    An id is recomputed from the whole content, signatures included, so that it names one verdict.
+    An id is recomputed from the whole content, signatures included, so that it names one verdict. A refusal is
+    kept so that thousands of signatures, the last of them bad, are not verified again in the event loop.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         # A plain dict finds its oldest member by walking over all that were taken out before it.
         self._verified: OrderedDict[str, None] = OrderedDict()
+        self._refused: OrderedDict[str, _Refusal] = OrderedDict()
 
     def __contains__(self, transaction: Transaction) -> bool:
         return transaction.id in self._verified
@@ -34,6 +42,16 @@ class SignatureCache:
         if len(self._verified) > self._capacity:
             self._verified.popitem(last=False)
 
+    def refuse(self, transaction: Transaction, refusal: InvalidSignature) -> None:
+        """Remember that a signature of `transaction` does not verify."""
+        self._refused[transaction.id] = refusal.reason, refusal.rule, refusal.field
+        if len(self._refused) > min(self._capacity, _REFUSED_CAPACITY):
+            self._refused.popitem(last=False)
+
+    def knows(self, transaction: Transaction) -> bool:
+        """Whether the verdict on `transaction` needs no work."""
+        return transaction.id in self._verified or transaction.id in self._refused
+
     def check(self, transaction: Transaction) -> None:
         """Stands in for `rules.check_signatures`; verifies here and now what is not yet known.
 
@@ -42,7 +60,14 @@ class SignatureCache:
         """
         if transaction in self:
             return
-        check_signatures(transaction)
+        refused = self._refused.get(transaction.id)
+        if refused is not None:
+            reason, rule, field = refused
+            raise InvalidSignature(reason, rule=rule, field=field)
+        refusal = _refusal(transaction)
+        if refusal is not None:
+            self.refuse(transaction, refusal)
+            raise refusal
         self.add(transaction)
 
 
@@ -55,31 +80,34 @@ class Verifier:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verify")
 
     async def verify(self, transactions: Sequence[Transaction]) -> None:
-        """Put the good ones among `transactions` into the cache; a bad one is found when it is checked."""
-        unknown = [item for item in transactions if item not in self.cache]
+        """Put the verdicts on `transactions` into the cache."""
+        unknown = [item for item in transactions if not self.cache.knows(item)]
         if not unknown:
             return
         loop = asyncio.get_running_loop()
         parts = 1 if len(unknown) <= _SMALL else self._threads
         answers = await asyncio.gather(
-            *(loop.run_in_executor(self._pool, _good, unknown[part::parts]) for part in range(parts))
+            *(loop.run_in_executor(self._pool, _verdicts, unknown[part::parts]) for part in range(parts))
         )
         for answer in answers:
-            for transaction in answer:
-                self.cache.add(transaction)
+            for transaction, refusal in answer:
+                if refusal is None:
+                    self.cache.add(transaction)
+                else:
+                    self.cache.refuse(transaction, refusal)
 
     def close(self) -> None:
         """Let the threads end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _good(transactions: Sequence[Transaction]) -> list[Transaction]:
-    return [transaction for transaction in transactions if _verifies(transaction)]
+def _verdicts(transactions: Sequence[Transaction]) -> list[tuple[Transaction, InvalidSignature | None]]:
+    return [(transaction, _refusal(transaction)) for transaction in transactions]
 
 
-def _verifies(transaction: Transaction) -> bool:
+def _refusal(transaction: Transaction) -> InvalidSignature | None:
     try:
         check_signatures(transaction)
-    except InvalidTransaction:
-        return False
-    return True
+    except InvalidSignature as refusal:
+        return refusal
+    return None
