@@ -3,8 +3,8 @@
 
 Run it by `python -m tests.functional.streams_conformance`. The suite (`kosoku`, the cases of Autobahn) gets an
 environment of its own under .cache/. It expects a server that sends messages back, which a stream never does:
-the port is run with connections that echo, everything else being the product's own. Cases about size, speed and compression (9, 12, 13) are left out: messages are bounded, and
-no extension is spoken.
+the port is run with connections that echo, everything else being the product's own.
+Cases about size, speed and compression (9, 12, 13) are left out: messages are bounded, and no extension is spoken.
 """
 
 import asyncio
