@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Chains written as text are built, signed and accepted."""
+
+import re
+
+import pytest
+
+from planetmint.testing import scenario
+from planetmint.testing.build import Dialect, public_key
+from planetmint.testing.ledger import Ledger
+from planetmint.testing.scenario import play
+
+TRANSFERS = """
+    gold = CREATE alice+bob: 10 alice, 5 2:alice+bob+carol   # two creators
+    move = TRANSFER gold.0 gold.1[alice+carol]: 7 bob, 8 alice+bob
+
+    back = TRANSFER move.1: 8 alice
+"""
+
+
+def test_the_scenario_of_the_docstring_is_accepted() -> None:
+    (text,) = re.findall(r"```\n(.*?)```", scenario.__doc__ or "", re.DOTALL)
+    chain = play(text)
+    assert list(chain) == ["gold", "move", "tin", "both", "parts", "left"]
+    Ledger().take_all(built.canonical for built in chain.values())
+    assert chain["left"].wire["assets"] == [{"data": "left"}]
+    assert chain["gold"].wire["outputs"][1]["condition"]["details"]["threshold"] == 2
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_transfers_are_accepted_in_every_dialect(dialect: Dialect) -> None:
+    chain = play(TRANSFERS, dialect)
+    Ledger().take_all(built.canonical for built in chain.values())
+    assert chain["gold"].wire["inputs"][0]["owners_before"] == [public_key("alice"), public_key("bob")]
+    assert chain["back"].wire["outputs"][0]["amount"] == "8"
+    assert chain["back"].asset_id == chain["gold"].id
+
+
+def test_two_transfers_of_one_output_differ() -> None:
+    chain = play("a = CREATE x: 1 x\nb = TRANSFER a.0: 1 y\nc = TRANSFER a.0: 1 y")
+    assert chain["b"].id != chain["c"].id
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gold",
+        "gold = CREATE",
+        "gold = CREATE alice",
+        "gold = MINT alice: 1 alice",
+        "gold = CREATE a lice: 1 alice",
+        "gold = CREATE alice: alice",
+        "gold = CREATE alice: 1 2 alice",
+        "gold = TRANSFER tin.0: 1 alice",
+        "tin = CREATE bob: 1 bob\ngold = TRANSFER tin.1: 1 alice",
+        "tin = CREATE bob: 1 bob\ngold = TRANSFER tin: 1 alice",
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(line: str) -> None:
+    with pytest.raises(ValueError, match="gold"):
+        play(line)
