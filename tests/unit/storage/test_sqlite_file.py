@@ -314,7 +314,7 @@ async def test_ids_are_found_in_memory_in_the_tree_and_after_a_restart(
     await store.close()
     connection = sqlite3.connect(path)
     in_tree = connection.execute("SELECT count(DISTINCT sequence) FROM ids").fetchone()[0]
-    indexed = connection.execute("SELECT sequence FROM indexed").fetchone()[0]
+    indexed = connection.execute("SELECT max(indexed) FROM blocks").fetchone()[0]
     connection.close()
     assert len(ids) > in_tree >= indexed > 20
 

@@ -38,11 +38,15 @@ TABLES = """
 CREATE TABLE chain (founding BLOB NOT NULL);
 
 -- next: the sequence number after the block's last transaction. ids: 32 bytes each. events: JSON of BlockEvents.
+-- indexed, round_end, hand: how far the ids have come when the block is stored, see recent.py.
 CREATE TABLE blocks (
     height INTEGER PRIMARY KEY,
     next INTEGER NOT NULL,
     header BLOB NOT NULL,
     ids BLOB NOT NULL,
+    indexed INTEGER NOT NULL,
+    round_end INTEGER NOT NULL,
+    hand INTEGER NOT NULL,
     events BLOB NOT NULL
 );
 CREATE INDEX blocks_by_next ON blocks (next);
@@ -64,10 +68,8 @@ CREATE TABLE outputs (place INTEGER PRIMARY KEY, output BLOB NOT NULL);
 -- spender: sequence number. An output without a row is unspent.
 CREATE TABLE spends (place INTEGER PRIMARY KEY REFERENCES outputs, spender INTEGER NOT NULL);
 
--- Ids of the transactions whose sequence number is below the one in `indexed`, and some more; see recent.py.
+-- Of all transactions but the newest; see recent.py.
 CREATE TABLE ids (hash INTEGER NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (hash, sequence)) WITHOUT ROWID;
-CREATE TABLE indexed (sequence INTEGER NOT NULL);
-INSERT INTO indexed VALUES (0);
 
 -- rowid: sequence number. asset, metadata: tokens of the core, which this tokeniser leaves as they are. links: see
 -- link_of. Segments are merged between blocks, not by them.

@@ -15,8 +15,8 @@ from planetmint.model.transaction import Operation, OutputRecord, OutputRef
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import Found
 from planetmint.storage.sqlite import record
-from planetmint.storage.sqlite.layout import INDEX_BITS, id_hash, link_of, place_of
-from planetmint.storage.sqlite.recent import RecentIds
+from planetmint.storage.sqlite.layout import INDEX_BITS, MAX_INTEGER, id_hash, link_of, place_of
+from planetmint.storage.sqlite.recent import Progress, RecentIds
 from planetmint.storage.sqlite.session import Row, Session
 
 ID_BYTES = 32
@@ -90,10 +90,15 @@ _BY_CONTENT = """
     WHERE words MATCH ?1 AND words.rowid > ?3 AND instr(body, ?2) ORDER BY words.rowid LIMIT ?4
 """
 
-_SEARCH = """
-    WITH scored (sequence, score) AS (SELECT rowid, {score} FROM ({hits}) GROUP BY rowid)
-    SELECT -score, sequence, id, body FROM scored CROSS JOIN transactions USING (sequence)
-    WHERE (-score, sequence) > (?, ?) ORDER BY score DESC, sequence LIMIT ?
+_SEARCH_WORD = """
+    SELECT -1, sequence, id, body FROM words CROSS JOIN transactions ON sequence = words.rowid
+    WHERE words MATCH ? AND words.rowid > ? ORDER BY words.rowid LIMIT ?
+"""
+
+_SEARCH_WORDS = """
+    WITH hits (sequence, score) AS (SELECT rowid, -count(*) FROM ({hits}) GROUP BY rowid),
+    best AS (SELECT * FROM hits WHERE (score, sequence) > (?, ?) ORDER BY score, sequence LIMIT ?)
+    SELECT score, sequence, id, body FROM best CROSS JOIN transactions USING (sequence) ORDER BY score, sequence
 """
 
 
@@ -135,8 +140,8 @@ def bodies(session: Session, height: int) -> tuple[bytes, ...]:
 def recent_ids(session: Session) -> RecentIds:
     """The ids that the tree of ids may not have, read from their blocks."""
     with session.snapshot():
-        row = session.row("SELECT sequence FROM indexed")
-        recent = RecentIds(0 if row is None else row[0])
+        row = session.row("SELECT indexed, round_end, hand FROM blocks ORDER BY height DESC LIMIT 1")
+        recent = RecentIds(Progress() if row is None else Progress(*row))
         load_ids(session, recent)
     return recent
 
@@ -260,9 +265,13 @@ def search(
     if not query.words:
         return []
     matches = [_match(column, word, query) for word in query.words]
-    hits = " UNION ALL ".join("SELECT rowid FROM words WHERE words MATCH ?" for _ in matches)
-    sql = _SEARCH.format(score="count(*)", hits=hits)
-    rows = session.rows(sql, (*matches, *after, count))
+    if len(matches) == 1:
+        # All have the score -1: a cursor of another score stands before or behind all of them.
+        beyond = after[1] if after[0] == -1 else (after[0] + 1) * MAX_INTEGER
+        rows = session.rows(_SEARCH_WORD, (*matches, max(min(beyond, MAX_INTEGER), -MAX_INTEGER), count))
+    else:
+        hits = " UNION ALL ".join("SELECT rowid FROM words WHERE words MATCH ?" for _ in matches)
+        rows = session.rows(_SEARCH_WORDS.format(hits=hits), (*matches, *after, count))
     return [((score, sequence), Found(key.hex(), body)) for score, sequence, key, body in rows]
 
 

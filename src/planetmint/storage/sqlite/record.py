@@ -43,7 +43,7 @@ SAVE_SCHEMA = f"""
 CREATE TEMP VIEW saved_block AS SELECT 0 AS height, 0 AS first, 0 AS next, x'' AS header, x'' AS ids,
     x'' AS events, x'' AS bodies, '[]' AS body_spans, '[]' AS id_hashes, x'' AS outputs,
     '{{}}' AS output_spans, '{{}}' AS spends, '[]' AS words, NULL AS validators,
-    '{{}}' AS indexed_ids, NULL AS indexed;
+    '{{}}' AS indexed_ids, 0 AS indexed, 0 AS round_end, 0 AS hand;
 
 CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
     SELECT RAISE(ABORT, 'the block does not follow the newest one')
@@ -54,7 +54,8 @@ CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
     CROSS JOIN transactions USING (sequence)
     WHERE transactions.id = substr(NEW.ids, 1 + 32 * item.key, 32);
 
-    INSERT INTO blocks VALUES (NEW.height, NEW.next, NEW.header, NEW.ids, NEW.events);
+    INSERT INTO blocks
+    VALUES (NEW.height, NEW.next, NEW.header, NEW.ids, NEW.indexed, NEW.round_end, NEW.hand, NEW.events);
 
     INSERT INTO transactions
     SELECT NEW.first + key, NEW.height, value & {(1 << _KIND_BITS) - 1}, substr(NEW.ids, 1 + 32 * key, 32),
@@ -70,7 +71,6 @@ CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
     INSERT INTO spends SELECT CAST(key AS INTEGER), value FROM json_each(NEW.spends);
 
     INSERT OR IGNORE INTO ids SELECT value, CAST(key AS INTEGER) FROM json_each(NEW.indexed_ids);
-    UPDATE indexed SET sequence = NEW.indexed WHERE sequence <> NEW.indexed;
 
     INSERT INTO words (rowid, asset, metadata, links)
     SELECT NEW.first + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
@@ -81,7 +81,7 @@ END;
 """
 """Made anew on every connection that writes; never part of the file."""
 
-SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 16)})"
+SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 18)})"
 
 
 MERGE = "INSERT INTO words (words, rank) VALUES ('merge', ?)"
@@ -164,7 +164,7 @@ def parameters_of(block: BlockRecord, first: int, sequences: Mapping[str, int], 
         _encode(_words(block)),
         None if block.validators is None else _encode(block.validators),
         _pairs(step.entries),
-        step.indexed,
+        *step.progress,
     )
 
 

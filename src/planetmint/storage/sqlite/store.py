@@ -23,7 +23,7 @@ from planetmint.ports.store import Cursor, Found, Page, Paging, StateReads, Stor
 from planetmint.storage.snapshot import Snapshot
 from planetmint.storage.sqlite import layout, lock, queries, record
 from planetmint.storage.sqlite.layout import MAX_INTEGER
-from planetmint.storage.sqlite.recent import RecentIds, Step
+from planetmint.storage.sqlite.recent import ROUND, Progress, RecentIds, Step
 from planetmint.storage.sqlite.session import Row, Session, translated
 from planetmint.storage.sqlite.workers import Workers
 
@@ -65,6 +65,7 @@ class SqliteStore:
             self._workers = Workers(self._path)
             layout.check_version(self._workers.inline.connection(), self._path)
             queries.check_whole(self._workers.inline, self._path)
+            self._recent_ids()
         except sqlite3.Error as error:
             await self.close()
             raise translated(error, self._path) from error
@@ -236,7 +237,7 @@ class SqliteStore:
 
     def _recent_ids(self) -> RecentIds:
         """Ids that are not in the tree of ids yet; where this process only reads, another one adds to them."""
-        if self._recent is None:
+        if self._recent is None or len(self._recent) > 4 * ROUND:
             self._recent = queries.recent_ids(self._open.inline)
         elif self._read_only:
             queries.load_ids(self._open.inline, self._recent)
@@ -278,7 +279,8 @@ def _found(session: Session, founding: Founding, header: BlockHeader) -> None:
         session.rows("INSERT INTO chain VALUES (?)", (msgspec.json.encode(founding),))
         session.rows("INSERT INTO validators VALUES (1, ?)", (msgspec.json.encode(founding.validators),))
         events = msgspec.json.encode(BlockEvents(0, header.app_hash, ()))
-        session.rows("INSERT INTO blocks VALUES (0, 0, ?, x'', ?)", (msgspec.json.encode(header), events))
+        values = (0, 0, msgspec.json.encode(header), b"", *Progress(), events)
+        session.rows(f"INSERT INTO blocks VALUES ({', '.join('?' * len(values))})", values)
 
 
 def _in_range(number: int) -> int:

@@ -98,8 +98,8 @@ class Workers:
     def _merge(self, least: int) -> None:
         """Merge segments of the word index: so many pages at least, and what there is while nobody waits to write.
 
-        It may be lost in a crash, and so needs no flush of its own. Failing is no harm either: the next block's error,
-        if the trouble lasts, reaches somebody who can tell.
+        It may be lost in a crash, and so needs no flush of its own. Failing is no harm either: the next block's
+        error, if the trouble lasts, reaches somebody who can tell.
         """
         with suppress(StoreError):
             self._writer.rows("PRAGMA synchronous = NORMAL")
