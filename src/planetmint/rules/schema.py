@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Collection
 from typing import NamedTuple
 
-from planetmint.conditions import condition_uri, derive_condition, read_details
+from planetmint.conditions import details_uri, is_condition_uri, read_details
 from planetmint.model.errors import SchemaValidationError
 from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.keys import decode_public_key
@@ -21,16 +21,10 @@ from planetmint.model.transaction import Asset, Operation, Output, OutputRef
 HEX64 = "^[0-9a-f]{64}$"
 AMOUNT = "^[0-9]{1,20}$"
 FULFILLMENT = "^[a-zA-Z0-9_-]*$"
-CONDITION_URI = (
-    r"^ni:///sha-256;[a-zA-Z0-9_-]{0,86}\?"
-    r"(?:(?:fpt=(?:ed25519|threshold|zenroom)-sha-256|cost=[0-9]+"
-    r"|subtypes=(?:ed25519|threshold|zenroom)-sha-256(?:,(?:ed25519|threshold|zenroom)-sha-256)*)&?){2,3}$"
-)
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _AMOUNT = re.compile(r"[0-9]{1,20}")
 _FULFILLMENT = re.compile(r"[a-zA-Z0-9_-]*")
-_CONDITION_URI = re.compile(CONDITION_URI)
 
 _TYPE_NAMES = {dict: "object", list: "array", str: "string"}
 
@@ -192,11 +186,11 @@ def _read_output(value: JsonValue, field: str, parameters: ChainParameters) -> O
         max_depth=parameters.max_condition_depth,
         max_leaves=parameters.max_condition_leaves,
     )
-    derived = derive_condition(details)
+    derived = details_uri(details)
     if derived is None:
-        if _CONDITION_URI.fullmatch(uri) is None:
-            raise invalid(f"{show(uri)} does not match {CONDITION_URI!r}", "pattern", f"{field}.condition.uri")
-    elif condition_uri(derived) != uri:
+        if not is_condition_uri(uri):
+            raise invalid(f"{show(uri)} is not a condition URI", "pattern", f"{field}.condition.uri")
+    elif derived != uri:
         raise invalid(f"{show(uri)} is not the URI of the condition's details", "uri", f"{field}.condition.uri")
     return Output(int(amount), public_keys, details, uri)
 

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Sequence
 
-from planetmint.conditions import condition_uri, fulfillment_condition, signers, verify_signatures
+from planetmint.conditions import fulfillment_uri, signers, verify_signatures
 from planetmint.model.errors import AssetIdMismatch, DoubleSpend, InputDoesNotExist, InvalidSignature
 from planetmint.model.transaction import Input, Operation, OutputRecord, OutputRef, Transaction
 from planetmint.state.view import StateView
@@ -89,7 +89,7 @@ def check_fulfillment(item: Input, record: OutputRecord, index: int) -> None:
     Raises:
         InvalidSignature: It derives to another URI.
     """
-    if condition_uri(fulfillment_condition(item.fulfillment)) != record.uri:
+    if fulfillment_uri(item.fulfillment) != record.uri:
         raise InvalidSignature(INVALID, rule="signature.condition", field=f"inputs[{index}].fulfillment")
 
 
