@@ -35,6 +35,22 @@ class ValidatorKey:
         return self.secret[_SEED_BYTES:]
 
 
+def load_key(folder: Path) -> ValidatorKey:
+    """The key that a chain in this data folder was founded with.
+
+    Raises:
+        ConfigurationError: The file is missing or holds no such key.
+        OSError: It cannot be read.
+    """
+    path = folder / KEY_FILE
+    if not path.exists():
+        raise ConfigurationError(
+            f"{path} is missing, but the database holds a chain that was founded with it: put it back from a "
+            "backup (a new key cannot go on with this chain)"
+        )
+    return _read_key(path)
+
+
 def load_or_make_key(folder: Path) -> ValidatorKey:
     """The key of this data folder; made at the first call.
 

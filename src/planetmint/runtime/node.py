@@ -24,9 +24,10 @@ from planetmint.http.server import HttpServer
 from planetmint.http.settings import HttpSettings
 from planetmint.model.errors import InvariantViolated
 from planetmint.model.validator import Validator
+from planetmint.ports.store import Store
 from planetmint.runtime.backends import make_store
 from planetmint.runtime.clock import SystemClock
-from planetmint.runtime.keys import ValidatorKey, load_or_make_key
+from planetmint.runtime.keys import KEY_FILE, ValidatorKey, load_key, load_or_make_key
 from planetmint.runtime.limits import raise_file_limit
 from planetmint.runtime.listen import explain
 from planetmint.runtime.metrics import NodeMetrics
@@ -95,10 +96,14 @@ class Node:
         if self.engine is not None and self.engine.task is not None:
             await asyncio.shield(self.engine.task)
 
+    @property
+    def unwritten(self) -> int:
+        """Accepted transactions that wait for a block; after `stop` those that could not be written."""
+        return self.engine.waiting if self.engine is not None else 0
+
     async def _start(self) -> None:
         settings = self._settings
         settings.data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = load_or_make_key(settings.data.path)
         store = make_store(settings)
         self._stack.push_async_callback(store.close)
         await store.open()
@@ -106,7 +111,7 @@ class Node:
         self._stack.callback(verifier.close)
         feed = CommittedFeed(store)
         lifecycle = BlockLifecycle(store, feed, verifier)
-        await self._take_up_chain(lifecycle, key)
+        key = await self._take_up_chain(store, lifecycle)
         self.engine = SoloEngine(key.secret, SystemClock())
         ledger = Ledger(store, feed, lifecycle, self.engine, verifier, commit_timeout=COMMIT_TIMEOUT)
         metrics = NodeMetrics(feed, self.engine)
@@ -129,11 +134,19 @@ class Node:
             self._stack.push_async_callback(self.http.stop, settings.server.graceful_timeout)
             await _listening(self.http.start(), "server.bind", host, port)
 
-    async def _take_up_chain(self, lifecycle: BlockLifecycle, key: ValidatorKey) -> None:
-        """Go on with the chain in the store, or found one."""
+    async def _take_up_chain(self, store: Store, lifecycle: BlockLifecycle) -> ValidatorKey:
+        """Go on with the chain in the store, or found one; the answer is the key that signs its blocks."""
+        folder = self._settings.data.path
         try:
             if await lifecycle.load():
-                return
+                key = load_key(folder)
+                if key.public not in [validator.public_key for validator in await store.validators()]:
+                    raise ConfigurationError(
+                        f"{folder / KEY_FILE} is not a validator of the chain in the database: put the right file "
+                        "back from a backup"
+                    )
+                return key
+            key = load_or_make_key(folder)
             chain = self._settings.chain
             founding = found_chain(
                 chain.id or f"planetmint-{os.urandom(4).hex()}",
@@ -146,6 +159,7 @@ class Node:
         header = sign_header(founding_header(founding, key.public), key.secret)
         await lifecycle.init_chain(founding, header)
         log.info("chain.founded", chain_id=founding.chain_id, label=founding.label)
+        return key
 
     def addresses(self) -> list[tuple[str, str]]:
         """What listens where: pairs of a name and a URL."""
@@ -196,9 +210,12 @@ async def _serve(node: Node) -> int:
     log.info("Ready.")
     code = await _until_stopped(node, stopped)
     log.info("Stopping: what was accepted is written first.")
-    await node.stop()
+    try:
+        await node.stop()
+    except Exception as error:  # noqa: BLE001 - said in the log; the process ends here
+        code = _say_why(error)
     log.info("Stopped.")
-    return code
+    return 1 if node.unwritten else code
 
 
 async def _until_stopped(node: Node, stopped: asyncio.Event) -> int:
@@ -210,12 +227,16 @@ async def _until_stopped(node: Node, stopped: asyncio.Event) -> int:
         failed.cancel()
         return 0
     error = failed.exception()
+    return 0 if error is None else _say_why(error)
+
+
+def _say_why(error: BaseException) -> int:
+    """Log why the node ends by itself; the exit code."""
     if isinstance(error, InvariantViolated):
         log.critical(f"The node stops, because something happened that cannot be: {error}")
-        return 1
-    if error is not None:
-        raise error
-    return 0
+    else:
+        log.critical("The node stops, because of an error in its own code. Please report it.", exc_info=error)
+    return 1
 
 
 def http_settings(settings: Settings) -> HttpSettings:

@@ -21,6 +21,7 @@ from planetmint.ports.errors import EngineError, MempoolFull, StoreError
 _PUBLIC_KEY_AT = 32
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
+_STOPPING = "the node is stopping"
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +66,7 @@ class SoloEngine:
     @property
     def trouble(self) -> str | None:
         """See `Consensus`."""
-        return self._trouble
+        return self._trouble or (_STOPPING if self._stopping else None)
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -91,7 +92,7 @@ class SoloEngine:
     async def submit(self, transaction: Transaction) -> None:
         """See `Consensus`."""
         if self._stopping:
-            raise EngineError("the node is stopping")
+            raise EngineError(_STOPPING)
         if transaction.id in self._known:
             raise DuplicateTransaction(
                 f"transaction `{transaction.id}` waits for a block already", rule="mempool.known", field="id"
