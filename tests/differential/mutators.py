@@ -721,6 +721,29 @@ def signed_by_other_keys(chain: Chain, draft: Draft) -> Made:
 
 
 @mutator
+def two_faults_of_spending(chain: Chain, draft: Draft) -> Made:
+    """Signed for another text, and with another fault among the inputs, the asset or the amounts."""
+    if draft.body["operation"] not in ("TRANSFER", "COMPOSE"):
+        return None
+    body = _changed(draft)
+    how = chain.rng.randrange(3)
+    if how == 0:
+        body["inputs"].append(copy.deepcopy(body["inputs"][0]))
+    elif how == 1:
+        body["outputs"].append(chain.output(1, KEYS[5]))
+    else:
+        own = {item.asset_id for item in draft.spends}
+        others = [{"id": item["id"]} for item in chain.transactions if item["id"] not in own]
+        if not others:
+            return None
+        named = chain.rng.choice(others)
+        body[chain.dialect.asset_member] = [named] if chain.dialect is C else named
+    signed = draft.sign(body)
+    signed["metadata"] = {"changed": True} if chain.dialect is A else "changed"
+    return Body(identified(signed))
+
+
+@mutator
 def signature_of_other_message(chain: Chain, draft: Draft) -> Made:
     place = chain.rng.randrange(len(draft.body["inputs"]))
     condition, signers = draft.signing[place]
