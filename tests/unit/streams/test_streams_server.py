@@ -309,6 +309,21 @@ async def test_a_flood_of_tiny_frames_does_not_keep_others_waiting() -> None:
             assert (await raw.frame())[0] in (TEXT, PONG)
 
 
+async def test_a_flood_of_frames_is_left_in_the_socket_until_it_can_be_looked_at() -> None:
+    async with world() as there:
+        with await there.raw() as raw:
+            (flooded,) = there.server.hub.everybody()
+            assert isinstance(flooded, connection.Connection)
+            sending = asyncio.create_task(raw.send(client_frame(PONG) * 20_000 + client_frame(PING, b"end")))
+            reading: list[bool] = []
+            while not sending.done() or not reading:
+                if flooded._parsing:
+                    reading.append(flooded._transport.is_reading())
+                await asyncio.sleep(0)
+            assert not any(reading)
+            assert await raw.frame() == (PONG, b"end")
+
+
 async def test_es_13_the_node_pings_and_a_client_that_answers_stays() -> None:
     async with world(ping_interval=0.02) as there, there.subscriber() as reader:
         with await there.raw() as raw:
