@@ -148,20 +148,18 @@ def _read_content(
         at_most=form.most_inputs,
         spending=form.spending,
     )
+    forms = schema.read_outputs(members["outputs"], parameters)
     assets = schema.read_assets(members, version, operation)
     metadata = members["metadata"]
     schema.check_metadata(metadata, version)
     script = members.get("script")
     if "script" in members:
         schema.check_script(script, version)
-    # The last of the schema: only conditions that are too deep break another rule, which comes after it.
-    outputs = schema.read_outputs(members["outputs"], parameters)
     for asset in assets:
         check_data(asset.data, "asset")
     check_data(metadata, "metadata")
-    for index, output in enumerate(outputs):
-        _check_output(output, f"outputs[{index}]")
     read = _read_inputs(members, inputs, text, parameters)
+    outputs = _check_outputs(forms)
     if script is not None and version == "3.0":
         # Contracts are not built into rules version 1: every chain switches them off.
         raise InvalidScript("this chain does not run scripts", rule="script.off", field="script")
@@ -170,12 +168,28 @@ def _read_content(
     )
 
 
-def _check_output(output: Output, field: str) -> None:
-    """Amount, contracts, and keys within the condition (transactions 2.3)."""
-    if output.amount < 1:
-        raise AmountError("`amount` must be greater than 0", rule="amount.minimum", field=f"{field}.amount")
-    if output.amount > MAX_AMOUNT:
-        raise AmountError(f"`amount` must be <= {MAX_AMOUNT}", rule="amount.maximum", field=f"{field}.amount")
+def _check_outputs(forms: Sequence[Output | schema.TooDeep]) -> tuple[Output, ...]:
+    """Amounts of all outputs, then the depth of their conditions and their keys (validation 2, step 5)."""
+    for index, form in enumerate(forms):
+        _check_amount(form.amount, f"outputs[{index}].amount")
+    outputs = []
+    for index, form in enumerate(forms):
+        if isinstance(form, schema.TooDeep):
+            raise form.refusal
+        _check_condition(form, f"outputs[{index}]")
+        outputs.append(form)
+    return tuple(outputs)
+
+
+def _check_amount(amount: int, field: str) -> None:
+    if amount < 1:
+        raise AmountError("`amount` must be greater than 0", rule="amount.minimum", field=field)
+    if amount > MAX_AMOUNT:
+        raise AmountError(f"`amount` must be <= {MAX_AMOUNT}", rule="amount.maximum", field=field)
+
+
+def _check_condition(output: Output, field: str) -> None:
+    """No contracts, and all keys within the condition (transactions 2.3)."""
     details = output.details
     if type(details) is Ed25519Details:
         inside = all(key == details.public_key for key in output.public_keys)

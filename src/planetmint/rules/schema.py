@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from planetmint.conditions import details_uri, is_condition_uri, read_details
-from planetmint.model.errors import SchemaValidationError
+from planetmint.model.errors import SchemaValidationError, ThresholdTooDeep
 from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.keys import decode_public_key
 from planetmint.model.parameters import ChainParameters
@@ -160,17 +160,20 @@ def _read_fulfillment(value: JsonValue, field: str) -> str | None:
     return text
 
 
-def read_outputs(value: JsonValue, parameters: ChainParameters) -> tuple[Output, ...]:
-    """Read `outputs`; amounts are not yet held against their range.
+class TooDeep(NamedTuple):
+    """An output whose condition nests too deep, which is told only after all of the schema."""
 
-    Raises:
-        ThresholdTooDeep: Conditions nest deeper than `max_condition_depth`.
-    """
+    amount: int
+    refusal: ThresholdTooDeep
+
+
+def read_outputs(value: JsonValue, parameters: ChainParameters) -> list[Output | TooDeep]:
+    """Read `outputs`; amounts are not yet held against their range."""
     items = read_array(value, "outputs", at_most=parameters.max_outputs)
-    return tuple(_read_output(item, f"outputs[{index}]", parameters) for index, item in enumerate(items))
+    return [_read_output(item, f"outputs[{index}]", parameters) for index, item in enumerate(items)]
 
 
-def _read_output(value: JsonValue, field: str, parameters: ChainParameters) -> Output:
+def _read_output(value: JsonValue, field: str, parameters: ChainParameters) -> Output | TooDeep:
     members = read_members(value, field, ("amount", "condition", "public_keys"))
     amount = read_text(members["amount"], f"{field}.amount")
     if _AMOUNT.fullmatch(amount) is None:
@@ -180,12 +183,15 @@ def _read_output(value: JsonValue, field: str, parameters: ChainParameters) -> O
     public_keys = tuple(read_public_key(key, f"{field}.public_keys") for key in listed)
     condition = read_members(members["condition"], f"{field}.condition", ("details", "uri"))
     uri = read_text(condition["uri"], f"{field}.condition.uri")
-    details = read_details(
-        condition["details"],
-        f"{field}.condition.details",
-        max_depth=parameters.max_condition_depth,
-        max_leaves=parameters.max_condition_leaves,
-    )
+    try:
+        details = read_details(
+            condition["details"],
+            f"{field}.condition.details",
+            max_depth=parameters.max_condition_depth,
+            max_leaves=parameters.max_condition_leaves,
+        )
+    except ThresholdTooDeep as refusal:
+        return TooDeep(int(amount), refusal)
     derived = details_uri(details)
     if derived is None:
         if not is_condition_uri(uri):

@@ -11,6 +11,12 @@ from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.parameters import ChainParameters
 from planetmint.rules import decode_transaction
 
+READABLE = (
+    "pGSAIKbBwPVgH2EWnNf73rGmEbRXzMYiTIXI6YgJ0vu4APG3gUCnbveKKOj6MQ613IyZaTZBS5Ca50KyCQnse8R0VnJkZS-2qqGswDGNmpQ1-mT"
+    "KeBjUKqPHSvuaTOg3DpqdKsAC"
+)
+"""The fulfillment of the worked example in transactions 4.4."""
+
 
 def create_with_deep_condition(data: JsonValue) -> bytes:
     details: JsonValue = {"type": "ed25519-sha-256", "public_key": "CDx31U9UUfFVEV1kKqhpaJcHFro5n7VRTAYCvi9quMgr"}
@@ -22,7 +28,7 @@ def create_with_deep_condition(data: JsonValue) -> bytes:
         "operation": "CREATE",
         "assets": [{"data": data}],
         "metadata": None,
-        "inputs": [{"owners_before": [], "fulfills": None, "fulfillment": "AAAA"}],
+        "inputs": [{"owners_before": [], "fulfills": None, "fulfillment": READABLE}],
         "outputs": [{"amount": "1", "condition": {"details": details, "uri": ""}, "public_keys": []}],
     }
     return json.canonical({**body, "id": sha3_256(json.canonical(body)).hexdigest()})
