@@ -65,7 +65,7 @@ def chains(draw: st.DrawFn) -> Chain:
 
 @st.composite
 def transactions(draw: st.DrawFn, name: str, number: int, unspent: list[OutputRef]) -> Transaction:
-    """The transaction of this number, of any operation; takes what it spends out of `unspent`, adds what it makes."""
+    """A transaction of any operation; takes what it spends out of `unspent` and adds what it makes."""
     count = draw(st.integers(0, min(2, len(unspent))))
     spends = [unspent.pop(draw(st.integers(0, len(unspent) - 1))) for _ in range(count)]
     older = st.integers(1, number).map(lambda place: Asset(digest(f"tx {place}")))

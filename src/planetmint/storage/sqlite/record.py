@@ -8,13 +8,15 @@ values, and a trigger takes them apart. Bytes are joined into one value and cut 
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord
+from planetmint.model.json import JsonValue
 from planetmint.model.search import VERBATIM_LENGTH, tokens_of
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import Validator
@@ -106,6 +108,14 @@ class StoredOutput(msgspec.Struct, array_like=True, frozen=True):
         return OutputRecord(ref, self.amount, self.uri, self.public_keys, asset_id, operation, self.item, spender)
 
 
+class Words(NamedTuple):
+    """What the word index holds of a transaction, as words with blanks between: tokens of its texts, and links."""
+
+    asset: str
+    metadata: str
+    links: str
+
+
 _encode = msgspec.json.Encoder().encode
 
 decode_header = msgspec.json.Decoder(BlockHeader).decode
@@ -122,13 +132,16 @@ class _Joined:
     spans: list[tuple[int, int]]
 
 
-def parameters_of(block: BlockRecord, first: int, sequences: Mapping[str, int], step: Step) -> tuple[object, ...]:
+def parameters_of(
+    block: BlockRecord, first: int, sequences: Mapping[str, int], step: Step, words: Sequence[Words]
+) -> tuple[object, ...]:
     """What `SAVE` needs.
 
     Args:
         first: Sequence number of the block's first transaction.
         sequences: Of the older transactions whose outputs it spends.
         step: What the block takes along into the tree of ids.
+        words: As `words_of` gives them.
 
     Raises:
         StoreError: A repeated transaction, a spend of an unknown one, or a part longer than the layout allows.
@@ -160,8 +173,8 @@ def parameters_of(block: BlockRecord, first: int, sequences: Mapping[str, int], 
         _encode([id_hash(item.id) for item in block.transactions]),
         outputs.data,
         _pairs(output_spans),
-        _pairs([(_place(spend.ref, known, sequences), known[spend.spender]) for spend in block.spent]),
-        _encode(_words(block)),
+        _pairs([(_place(spend.ref, known, sequences), _number(spend.spender, known)) for spend in block.spent]),
+        _encode(words),
         None if block.validators is None else _encode(block.validators),
         _pairs(step.entries),
         *step.progress,
@@ -184,30 +197,38 @@ def _place(ref: OutputRef, *sequences: Mapping[str, int]) -> int:
     """The place of an output whose transaction is in one of `sequences`."""
     if not 0 <= ref.output_index < 1 << INDEX_BITS:
         raise StoreError(f"output index {ref.output_index} is more than this layout has room for")
+    return place_of(_number(ref.transaction_id, *sequences), ref.output_index)
+
+
+def _number(transaction_id: str, *sequences: Mapping[str, int]) -> int:
+    """The sequence number of a transaction that is in one of `sequences`."""
     for known in sequences:
-        if ref.transaction_id in known:
-            return place_of(known[ref.transaction_id], ref.output_index)
-    raise StoreError(f"the block refers to an output of {ref.transaction_id}, which is not stored")
+        if transaction_id in known:
+            return known[transaction_id]
+    raise StoreError(f"the block refers to transaction {transaction_id}, which is not stored")
 
 
-def _words(block: BlockRecord) -> list[tuple[str, str, str]]:
-    """Per transaction what the word index holds of it: tokens of asset data, tokens of metadata, links."""
+def keys_of(block: BlockRecord) -> Mapping[str, Sequence[str]]:
+    """The keys in the outputs of each transaction that has any, by its id."""
     keys: dict[str, list[str]] = defaultdict(list)
     for record in block.created:
         keys[record.ref.transaction_id] += record.public_keys
-    return [
-        (
-            index_text(tokens_of([asset.data for asset in item.assets]))
-            if item.operation in WORDED_OPERATIONS
-            else "",
-            index_text(tokens_of(item.metadata)),
-            " ".join(_links(item, keys[item.id])),
-        )
-        for item in block.transactions
-    ]
+    return keys
 
 
-def _links(transaction: Transaction, keys: list[str]) -> list[str]:
+def words_of(transaction: Transaction, keys: Sequence[str]) -> Words:
+    """What the word index holds of a transaction with these keys in its outputs."""
+    data: JsonValue = None
+    if transaction.operation in WORDED_OPERATIONS:
+        data = [asset.data for asset in transaction.assets]
+    return Words(
+        index_text(tokens_of(data)),
+        index_text(tokens_of(transaction.metadata)),
+        " ".join(_links(transaction, keys)),
+    )
+
+
+def _links(transaction: Transaction, keys: Sequence[str]) -> list[str]:
     """The words under which a transaction is found by its outputs' keys, its assets and its contents."""
     links = [link_of(KEY, key) for key in dict.fromkeys(keys)]
     links += [link_of(ASSET, item) for item in transaction.asset_ids if item != transaction.id]

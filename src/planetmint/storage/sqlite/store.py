@@ -124,7 +124,8 @@ class SqliteStore:
         older = {spend.ref.transaction_id for spend in block.spent}.difference(ids)
         step = recent.step(len(ids))
         sequences = queries.sequences(session, recent, older)
-        parameters = record.parameters_of(block, head[1], sequences, step)
+        words = await _words(block)
+        parameters = record.parameters_of(block, head[1], sequences, step, words)
         recent.add(ids, head[1])
         # What was begun ends, also where the caller is cancelled: the ids must be known once they are stored.
         await asyncio.shield(self._save(parameters, recent, step))
@@ -271,6 +272,17 @@ class SqliteStore:
             lambda session: queries.by_content(session, kind, content, after, count),
         )
         return _page(rows, paging)
+
+
+async def _words(block: BlockRecord) -> list[record.Words]:
+    """What the word index holds of the block's transactions. It takes longest, so others get turns in between."""
+    keys = record.keys_of(block)
+    words: list[record.Words] = []
+    for place, item in enumerate(block.transactions, 1):
+        words.append(record.words_of(item, keys.get(item.id, ())))
+        if place % _SHORT == 0:
+            await asyncio.sleep(0)
+    return words
 
 
 def _found(session: Session, founding: Founding, header: BlockHeader) -> None:
