@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The architecture, held: import arrows, a core without I/O, and nothing in it that differs between validators.
+
+Sources: style 2 (arrows), design D1 and D11.
+"""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+import planetmint
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = Path(planetmint.__file__).parent
+CORE = ("model", "conditions", "rules", "state", "chain")
+
+DOES_IO = frozenset(
+    {
+        *("asyncio", "selectors", "socket", "ssl", "sqlite3", "http", "urllib", "email", "logging", "locale"),
+        *("multiprocessing", "subprocess", "threading", "queue", "tempfile", "random", "secrets", "signal"),
+        *("structlog", "uvloop", "starlette", "uvicorn", "httptools", "websockets", "wsproto", "typer", "rich"),
+        *("httpx", "prometheus_client", "msgspec"),
+    }
+)
+"""Modules that the core must not even bring along. Its libraries, nacl and rapidjson, bring none of them."""
+
+UNEVEN = frozenset(
+    {
+        *(
+            "time",
+            "datetime",
+            "calendar",
+            "zoneinfo",
+            "random",
+            "secrets",
+            "uuid",
+            "os",
+            "sys",
+            "locale",
+            "platform",
+        ),
+        *("math", "cmath", "decimal", "fractions", "statistics", "threading", "asyncio", "io", "pathlib", "json"),
+    }
+)
+"""Modules whose answers depend on the machine, the moment or floating point (D11); `json` because of D3."""
+
+UNEVEN_CALLS = frozenset(
+    {"float", "complex", "round", "hash", "id", "open", "print", "input", "eval", "exec", "globals", "vars"}
+)
+"""Built-ins that a rule has no use for: they depend on the process, or talk to the world."""
+
+
+def modules(package: str) -> list[str]:
+    """Dotted names of a core package and everything below it."""
+    paths = sorted((SOURCE / package).rglob("*.py"))
+    names = [".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in paths]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def core_sources() -> list[Path]:
+    return sorted(path for package in CORE for path in (SOURCE / package).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """First parts of the names of all modules that a source imports, wherever the import stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module.partition(".")[0]
+
+
+def test_import_arrows_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    status = lint_imports(config_filename="pyproject.toml", no_cache=True, no_logo=True)
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_the_arrows_name_every_package() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = text.partition("layers = [")[2].partition("]\n")[0]
+    packages = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert {name for name in packages if f"planetmint.{name}" not in layers} == {"testing"}
+
+
+@pytest.mark.parametrize("package", CORE)
+def test_importing_the_core_brings_along_no_adapter_and_nothing_that_does_io(package: str) -> None:
+    script = (
+        "import importlib, json, sys\n"
+        "before = set(sys.modules)\n"
+        f"for name in {modules(package)!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    names = json.loads(done.stdout)
+    ours = {name.split(".")[1] for name in names if name.startswith("planetmint.")}
+    assert ours <= {*CORE, "version"}
+    assert package in ours
+    assert {name.partition(".")[0] for name in names} & DOES_IO == set()
+
+
+@pytest.mark.parametrize("path", core_sources(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_d11_nothing_in_the_core_differs_between_machines(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert set(imported(tree)) & UNEVEN == set()
+    for node in ast.walk(tree):
+        place = f"{path.name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float | complex), f"{place}: a number with a fraction"
+        if isinstance(node, ast.BinOp | ast.AugAssign):
+            assert not isinstance(node.op, ast.Div), f"{place}: a division that leaves the integers"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in UNEVEN_CALLS, f"{place}: {node.func.id}()"
+        if isinstance(node, ast.Global):
+            raise AssertionError(f"{place}: state of the process")
+
+
+@pytest.mark.parametrize("path", core_sources(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_d11_no_order_in_the_core_comes_from_a_set(path: Path) -> None:
+    """A loop over a set runs in hash order, which differs from process to process for text."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        loops = [node.iter] if isinstance(node, ast.For) else []
+        if isinstance(node, ast.ListComp | ast.GeneratorExp | ast.DictComp):
+            loops = [generator.iter for generator in node.generators]
+        for loop in loops:
+            direct = isinstance(loop, ast.Set | ast.SetComp)
+            made = isinstance(loop, ast.Call) and getattr(loop.func, "id", "") in ("set", "frozenset")
+            assert not (direct or made), f"{path.name}:{loop.lineno}"
+
+
+def test_only_the_runtime_ends_the_process() -> None:
+    for path in sorted(SOURCE.rglob("*.py")):
+        part = path.relative_to(SOURCE).parts[0]
+        if part in ("runtime", "cli", "__main__.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                named = (node.value.id, node.attr)
+                assert named not in {("sys", "exit"), ("os", "_exit"), ("os", "abort"), ("os", "kill")}, path
+            if isinstance(node, ast.Raise):
+                assert getattr(node.exc, "id", "") != "SystemExit", path
