@@ -163,7 +163,7 @@ async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
     texts = read_transactions(Path(job.file), job.skip, job.bodies * job.lines)
     path = f"/api/v1/transactions?mode={job.mode}"
     bodies = (b"\n".join(texts[at : at + job.lines]) + b"\n" for at in range(0, len(texts), job.lines))
-    requests = [wire.post_request(host, path, body, "application/x-ndjson") for body in bodies]
+    requests = (wire.post_request(host, path, body, "application/x-ndjson") for body in bodies)
     tally = _Tally()
     jobs.tell(jobs.Progress(0, job.bodies))
     meter, start, times = Meter(job.server), time.perf_counter(), list[float]()
