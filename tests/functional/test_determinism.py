@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Every node reaches the same hashes from the same blocks, whatever its machine is set to (D11).
+
+One fixed history is played in processes of their own; the expected hashes are computed here from
+docs/decisions/0002 without the node's code.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planetmint.model.parameters import ChainParameters
+from tests.support import app_hash
+from tests.support.history import history
+from tests.support.ledger import PUBLIC
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ENVIRONMENTS = {
+    "plain": {"PYTHONHASHSEED": "0", "LC_ALL": "C", "TZ": "UTC"},
+    "utf-8, east": {"PYTHONHASHSEED": "1", "LC_ALL": "C.UTF-8", "TZ": "Asia/Kolkata"},
+    "turkish, west": {"PYTHONHASHSEED": "4242", "LC_ALL": "tr_TR.UTF-8", "TZ": "America/St_Johns"},
+    "random, no docstrings": {"PYTHONHASHSEED": "random", "LC_ALL": "POSIX", "TZ": "", "PYTHONOPTIMIZE": "2"},
+}
+
+
+def expected() -> dict[str, Any]:
+    """Hashes and verdicts by the decision's text."""
+    validator = {"type": "ed25519-base64", "value": base64.b64encode(PUBLIC).decode()}
+    validators = [{"public_key": validator, "voting_power": 10}]
+    hashes = [app_hash.founding_hash("tests", asdict(ChainParameters()), validators)]
+    for height, block in enumerate(history(), 1):
+        accepted = [item.wire for item, refusal in block if refusal is None and not isinstance(item, bytes)]
+        hashes.append(app_hash.next_hash(hashes[-1], height, accepted))
+    return {"app_hashes": hashes, "verdicts": [[refusal for _, refusal in block] for block in history()]}
+
+
+def played(backend: str, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """What a process in this environment finds."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTHON"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.history", backend, str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**inherited, **environment},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_history_changes_the_hash_only_where_something_is_accepted() -> None:
+    hashes = expected()["app_hashes"]
+    assert [before != after for before, after in pairwise(hashes)] == [
+        any(refusal is None for _, refusal in block) for block in history()
+    ]
+    assert len(set(hashes)) == 5
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_d11_hashes_and_verdicts_are_those_of_the_decision_everywhere(
+    environment: str, backend: str, tmp_path: Path
+) -> None:
+    found = played(backend, tmp_path, ENVIRONMENTS[environment])
+    assert found["app_hashes"] == expected()["app_hashes"]
+    assert found["verdicts"] == expected()["verdicts"]
+
+
+def test_headers_are_equal_on_every_backend(tmp_path: Path) -> None:
+    first = played("memory", tmp_path, ENVIRONMENTS["plain"])["headers"]
+    second = played("sqlite", tmp_path, ENVIRONMENTS["utf-8, east"])["headers"]
+    assert first == second
+    assert len(set(first)) == len(history())

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One fixed history of a chain, all operations and dialects in it, played block by block over any store.
+
+Run as a program it plays the history and prints what every node must agree on.
+"""
+
+import asyncio
+import json
+import locale
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from planetmint.chain import header_hash, sign_header
+from planetmint.ports.store import Store
+from planetmint.storage.memory import MemoryStore
+from planetmint.storage.sqlite import SqliteStore
+from planetmint.testing.build import Builder, Built, Dialect, Wire, all_of, m_of_n
+from tests.support.ledger import PUBLIC, SECRET, START, running
+
+A, B, C = (Builder(dialect) for dialect in Dialect)
+
+Block = list[tuple[Built | bytes, str | None]]
+"""Transactions in block order, each with the class of its refusal."""
+
+
+def history() -> list[Block]:
+    """The blocks, from height 1 on."""
+    numbers = {"float": 1.5e-7, "big": 2**200, "negative": -0.0, "text": "Grüße, \U0001f30d \u2028"}
+    gold = A.create("alice", [(5, "alice"), ("0007", m_of_n(2, "alice", "bob", "carol"))], data=numbers)
+    silver = B.create(all_of("bob", "carol"), [(9, "bob")], data="QmSilver", metadata="none")
+    copper = C.create("carol", [(4, "carol"), (4, "dora")], data="QmCopper")
+    nobody = C.create("dora", [], data=None)
+    bare = C.draft_create("eve").changed(_without_keys).signed()
+    to_bob = A.transfer([gold.spend()], [(2, "bob"), (3, all_of("alice", "dora"))])
+    onward = A.transfer([to_bob.spend(), to_bob.spend(1)], [(5, "carol")])
+    rival = A.transfer([gold.spend()], [(5, "eve")])
+    shared = B.transfer([gold.spend(1, "alice", "carol")], [(7, "alice")])
+    forged = silver.changed(lambda wire: wire["outputs"][0].update(amount="8"))
+    alloy = C.compose([copper.spend(), silver.spend()], [(1, "carol")], data="QmAlloy")
+    parts = C.decompose(alloy.spend(), ["QmLeft", "QmRight"])
+    left = C.create("carol", [(1, "bob")], data="QmLeft", consumes=parts.spend(0))
+    wrong = C.create("carol", [(1, "bob")], data="QmLeft", consumes=parts.spend(1))
+    crossing = C.transfer([shared.spend()], [(7, "bob")])
+    return [
+        [(gold, None), (silver, None), (copper, None), (nobody, None), (bare, None)],
+        [
+            (b"no transaction", "SchemaValidationError"),
+            (to_bob, None),
+            (rival, "DoubleSpend"),
+            (onward, None),
+            (onward, "DoubleSpend"),
+            (shared, None),
+            (forged, "InvalidSignature"),
+        ],
+        [(parts, "InputDoesNotExist"), (alloy, None), (parts, None), (wrong, "ValidationError"), (left, None)],
+        [(gold, "DuplicateTransaction"), (rival, "DoubleSpend")],
+        [],
+        [(crossing, None)],
+    ]
+
+
+def _without_keys(wire: Wire) -> None:
+    wire["outputs"][0]["public_keys"] = None
+
+
+async def play(store: Store) -> dict[str, list[object]]:
+    """Play the history; app hash, header hash and verdicts of every block."""
+    hashes: list[object] = []
+    headers: list[object] = []
+    verdicts: list[object] = []
+    async with running(store, make_blocks=False) as node:
+        hashes.append((await node.lifecycle.info()).app_hash)
+        for height, block in enumerate(history(), 1):
+            raws = [item if isinstance(item, bytes) else item.canonical for item, _ in block]
+            outcome = await node.lifecycle.finalize_block(height, START + height, PUBLIC, raws)
+            await node.lifecycle.commit(sign_header(node.lifecycle.header(), SECRET))
+            hashes.append(outcome.app_hash)
+            head = await node.store.head()
+            headers.append(None if head is None else header_hash(head))
+            verdicts.append([None if verdict is None else verdict.code for verdict in outcome.verdicts])
+    return {"app_hashes": hashes, "headers": headers, "verdicts": verdicts}
+
+
+def main(backend: str, folder: str) -> None:
+    """Play the history in this process's own environment."""
+    with suppress(locale.Error):  # the machine may not have it
+        locale.setlocale(locale.LC_ALL, "")
+    time.tzset()
+    store: Store = MemoryStore() if backend == "memory" else SqliteStore(Path(folder) / "ledger.db")
+    print(json.dumps(asyncio.run(play(store))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
