@@ -186,13 +186,10 @@ def wrong_id(chain: Chain, draft: Draft) -> Made:
 def id_of_other_spelling(chain: Chain, draft: Draft) -> Made:
     """Hashes over JSON as other languages write it: keys unsorted, blanks, escapes, 1e-7, lower-case hex."""
     body = _changed(draft)
-    holder = body if chain.dialect is A or chain.rng.random() < 0.5 else None
-    value: Json = chain.rng.choice(("é\x0b", "\x1f", 1e-7, 1e16, 1.0, {"b": 1, "a": 2}))
-    if chain.dialect is not A and not isinstance(value, str):
-        value = "\x0b"
-    body["metadata"] = {"v": value} if chain.dialect is A and holder is not None else value
-    if chain.dialect is A and not isinstance(body["metadata"], dict):
-        return None
+    if chain.dialect is A:
+        body["metadata"] = {"v": chain.rng.choice(("é\x0b", "\x1f", 1e-7, 1e16, 1.0, {"b": 1, "a": 2}))}
+    else:
+        body["metadata"] = chain.rng.choice(("é\x0b", "\x1f", "\x0b"))
     signed = {**draft.sign(body), "id": None}
     texts = [json.dumps(signed), json.dumps(signed, sort_keys=True), canonical(signed) + " "]
     texts += [canonical(signed).replace("e-07", "e-7"), canonical(signed).replace("\\u000B", "\\u000b")]
@@ -854,8 +851,8 @@ def _nest(rng: random.Random, value: Json) -> Json:
     return value
 
 
-def _with_free(chain: Chain, draft: Draft, value: Json) -> Json | None:
-    """The draft's body with `value` as asset data or metadata; None where neither is free."""
+def _with_free(chain: Chain, draft: Draft, value: Json) -> Json:
+    """The draft's body with `value` as asset data or metadata."""
     body = _changed(draft)
     if body["operation"] == "CREATE" and chain.rng.random() < 0.5:
         asset = body[chain.dialect.asset_member]
