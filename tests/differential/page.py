@@ -27,7 +27,7 @@ An answer of 500 by a published server counts as a refusal. Outside of the compa
   published code busy for minutes or for ever;
 - what the published servers remember from one request to the next: they look up parsed transactions by the claimed
   id, so that a body which differs only in `1`, `1.0` or `true` is taken for the one before;
-- their databases: planetmint 2.x stores amounts as numbers and can then not read back an amount with leading zeros;
+- their databases: planetmint 2.x stores amounts as numbers and cannot read back one with leading zeros;
 - planetmint 2.x answering 401 to every valid transaction of version 2.0.
 
 | name | published | node | reason | decided in |
