@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import dataclasses
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ _LIMIT_NAMES = {
 def main(arguments: list[str]) -> int:
     """Measure what was asked for; 1 when a measurement failed. A missed floor is told, not punished."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers that were started are stopped
     console = Console()
     CACHE.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
