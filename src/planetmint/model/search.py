@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import Stemmer
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 VERBATIM_LENGTH = 32
 """Words of so many characters are not folded, stemmed or dropped: they are identifiers."""
+
+MAX_PARTS = 100
+"""Words, phrases and exclusions of one search that count; what a search costs grows with their square."""
 
 LEAF_BREAK = "\ue000"
 """Stands between the tokens of two texts, so that no phrase spans both. No word holds this character."""
@@ -84,7 +88,7 @@ def tokens_of(value: JsonValue) -> list[str]:
 
 
 def parse_search(text: str) -> SearchQuery:
-    """Read what a person typed.
+    """Read what a person typed; of very long searches the first `MAX_PARTS` parts.
 
     Words stand for themselves; a phrase stands between two double quotes; a minus directly before a word or phrase
     at the beginning or after white space excludes it. A quote without a partner separates words.
@@ -92,7 +96,7 @@ def parse_search(text: str) -> SearchQuery:
     words: list[str] = []
     phrases: list[tuple[str, ...]] = []
     excluded: list[tuple[str, ...]] = []
-    for part in _PART.finditer(text):
+    for part in islice(_PART.finditer(text), MAX_PARTS):
         tokens = tuple(_tokens(part["word"] if part["phrase"] is None else part["phrase"]))
         if not tokens:
             continue

@@ -423,7 +423,7 @@ async def outputs_are_listed_by_key(make_store: MakeStore) -> None:
         transfer("u", ref("t", 1), asset="mixed", owners=[(SOMEBODY,)]),
     )
     async with stored(make_store, first, second) as store:
-        for key in (ANYBODY, SOMEBODY, NOBODY):
+        for key in (ANYBODY, SOMEBODY, NOBODY, "", "\0", "\ud800", '"'):
             mine = [record for record in chain.records.values() if key in record.public_keys]
             for spent in (None, True, False):
                 expected = [item.ref for item in mine if spent is None or (item.spender is not None) is spent]
@@ -485,7 +485,7 @@ async def transactions_are_listed_by_asset(make_store: MakeStore) -> None:
         await expect([c], Operation.CREATE)
         await expect([digest("e")], None, "e", "v")
         await expect([digest("t1")], None)
-        await expect([digest("none"), "", "not hex", a[:63]], None)
+        await expect([digest("none"), "", "not hex", a[:63], a.upper(), "\ud800"], None)
         await expect([], None)
 
 
@@ -509,7 +509,9 @@ async def contents_are_found(make_store: MakeStore) -> None:
         await expect_list(lambda paging: store.metadata_by_content(text, paging), expected)
         await expect_list(lambda paging: store.assets_by_content("swapped", paging), [])
         await expect_list(lambda paging: store.metadata_by_content("crossed", paging), [])
-        await expect_list(lambda paging: store.assets_by_content("", paging), [])
+        for strange in ("", "\0", "\ud800", "x" * 100_000, '"', "\\"):
+            await expect_list(partial(store.assets_by_content, strange), [])
+            await expect_list(partial(store.metadata_by_content, strange), [])
 
 
 async def searches_find_words(make_store: MakeStore) -> None:

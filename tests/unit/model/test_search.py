@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planetmint.model.json import JsonValue
-from planetmint.model.search import LEAF_BREAK, VERBATIM_LENGTH, SearchQuery, parse_search, tokens_of
+from planetmint.model.search import LEAF_BREAK, MAX_PARTS, VERBATIM_LENGTH, SearchQuery, parse_search, tokens_of
 
 CID = "QmaozNR7DZHQK1ZcU9p7QdrshMvXqWK6gpu5rmrkPdT3L4"
 
@@ -110,3 +110,9 @@ def test_a_text_is_found_by_its_own_words(text: str) -> None:
     phrase = text.replace('"', " ")
     query = parse_search(f'"{phrase}"')
     assert query.score(tokens_of(phrase)) == len(set(tokens_of(phrase)))
+
+
+def test_of_a_very_long_search_the_first_parts_count() -> None:
+    query = parse_search(" ".join(f"w{number} -x{number}" for number in range(500)))
+    assert len(query.words) + len(query.excluded) == MAX_PARTS
+    assert query.words[0] == "w0"

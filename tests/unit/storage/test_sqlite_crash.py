@@ -64,7 +64,7 @@ def killed_after(path: Path, count: int) -> int:
 
 
 async def check_blocks(store: SqliteStore, newest: int) -> None:
-    """Every block has its transactions, outputs, spends and events; nothing is there of a block after the newest."""
+    """Every block has its transactions, outputs, spends and events; nothing is there of a later one."""
     expected_outputs = []
     for height in range(1, newest + 1):
         names = [f"{height} {number}" for number in range(height % 5)]
@@ -72,7 +72,7 @@ async def check_blocks(store: SqliteStore, newest: int) -> None:
         summary = await store.summary(height)
         assert summary is not None and summary.transaction_ids == tuple(map(digest, names))
         assert [await store.height_of(digest(name)) for name in names] == [height] * len(names)
-        assert [len(block.events) for block in await store.events(height, 1)][0] == len(names)
+        assert len((await store.events(height, 1))[0].events) == len(names)
         expected_outputs += [ref(name) for name in names if not name.startswith("t")]
         view = await store.read_state(StateReads([], [ref(name) for name in names]))
         spenders = [record.spender for name in names if (record := view.output(ref(name))) is not None]

@@ -361,3 +361,20 @@ async def test_very_long_words_and_capitals_in_identifiers_are_told_apart(store:
         found = await store.search_metadata(parse_search(word), ALL)
         wanted = [other.id for other, text in zip(made, words, strict=True) if text == word]
         assert [hit.transaction_id for hit in found.items] == wanted, word[:50]
+
+
+async def test_rows_that_cannot_be_read_are_store_errors(store: SqliteStore, path: Path) -> None:
+    await store.save_block(block_of(1, [transaction("a")]))
+    edit(path, "UPDATE outputs SET output = '[]'", "UPDATE blocks SET events = '{', header = x'00'")
+    for reading in (store.head(), store.events(1, 10), store.read_state(StateReads([], [ref("a")]))):
+        with pytest.raises(StoreError, match="damaged"):
+            await reading
+    assert await store.height_of(digest("a")) == 1
+
+
+async def test_a_search_for_very_many_words_is_answered(store: SqliteStore) -> None:
+    await store.save_block(block_of(1, [transaction("a", metadata="w7 w8")]))
+    words = " ".join(f'w{number} -x{number} "y{number} z"' for number in range(2_000))
+    assert (await store.search_metadata(parse_search(words), ALL)).items == ()
+    found = await store.search_metadata(parse_search(" ".join(f"w{number}" for number in range(2_000))), ALL)
+    assert [hit.transaction_id for hit in found.items] == [digest("a")]

@@ -96,7 +96,10 @@ _SEARCH_WORD = """
 """
 
 _SEARCH_WORDS = """
-    WITH hits (sequence, score) AS (SELECT rowid, -count(*) FROM ({hits}) GROUP BY rowid),
+    WITH hits (sequence, score) AS (
+        SELECT words.rowid, -count(*) FROM json_each(?) AS item CROSS JOIN words
+        WHERE words MATCH item.value GROUP BY words.rowid
+    ),
     best AS (SELECT * FROM hits WHERE (score, sequence) > (?, ?) ORDER BY score, sequence LIMIT ?)
     SELECT score, sequence, id, body FROM best CROSS JOIN transactions USING (sequence) ORDER BY score, sequence
 """
@@ -221,7 +224,7 @@ def by_asset(session: Session, asked: AssetList, own: Mapping[str, int]) -> list
     with session.snapshot():
         for sequence in own.values():
             found |= session.rows(_OWN_ASSET, (sequence, asked.after, code))
-        for asset_id in dict.fromkeys(asked.asset_ids):
+        for asset_id in asked.asset_ids:
             link = _linked(link_of(record.ASSET, asset_id))
             found |= session.rows(linked, (link, asset_id.encode(), asked.after, code, asked.limit))
     rows = sorted(found.items(), reverse=asked.last)
@@ -270,8 +273,7 @@ def search(
         beyond = after[1] if after[0] == -1 else (after[0] + 1) * MAX_INTEGER
         rows = session.rows(_SEARCH_WORD, (*matches, max(min(beyond, MAX_INTEGER), -MAX_INTEGER), count))
     else:
-        hits = " UNION ALL ".join("SELECT rowid FROM words WHERE words MATCH ?" for _ in matches)
-        rows = session.rows(_SEARCH_WORDS.format(hits=hits), (*matches, *after, count))
+        rows = session.rows(_SEARCH_WORDS, (json.dumps(matches), *after, count))
     return [((score, sequence), Found(key.hex(), body)) for score, sequence, key, body in rows]
 
 
@@ -285,6 +287,11 @@ def _match(column: str, word: str, query: SearchQuery) -> str:
 
 def _quoted(phrase: tuple[str, ...]) -> str:
     return f'"{record.index_text(phrase)}"'
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be the id of a transaction."""
+    return _id_bytes(text) is not None
 
 
 def _id_bytes(transaction_id: str) -> bytes | None:

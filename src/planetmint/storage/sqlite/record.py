@@ -8,14 +8,14 @@ values, and a trigger takes them apart. Bytes are joined into one value and cut 
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord
+from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Founding
 from planetmint.model.json import JsonValue
 from planetmint.model.search import VERBATIM_LENGTH, tokens_of
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
@@ -23,6 +23,8 @@ from planetmint.model.validator import Validator
 from planetmint.ports.errors import StoreError
 from planetmint.storage.sqlite.layout import INDEX_BITS, id_hash, link_of, place_of
 from planetmint.storage.sqlite.recent import Step
+
+T = TypeVar("T")
 
 OPERATIONS = tuple(Operation)
 """The code of an operation in the file is its place here; only ever append."""
@@ -116,12 +118,27 @@ class Words(NamedTuple):
     links: str
 
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
-decode_header = msgspec.json.Decoder(BlockHeader).decode
-decode_events = msgspec.json.Decoder(tuple[BlockEvents, ...]).decode
-decode_output = msgspec.json.Decoder(StoredOutput).decode
-decode_validators = msgspec.json.Decoder(tuple[Validator, ...]).decode
+
+def _decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """Reads what `encode` made of a value of this type; StoreError for anything else."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def checked(data: bytes) -> T:
+        try:
+            return decode(data)
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"the ledger is damaged: {error}") from error
+
+    return checked
+
+
+decode_founding = _decoder(Founding)
+decode_header = _decoder(BlockHeader)
+decode_events = _decoder(tuple[BlockEvents, ...])
+decode_output = _decoder(StoredOutput)
+decode_validators = _decoder(tuple[Validator, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +172,7 @@ def parameters_of(
         (start << _LENGTH_BITS | length) << _KIND_BITS | kind
         for (start, length), kind in zip(bodies.spans, kinds, strict=True)
     ]
-    outputs = _join([_encode(_stored(record)) for record in block.created])
+    outputs = _join([encode(_stored(record)) for record in block.created])
     places = [_place(record.ref, known) for record in block.created]
     output_spans = [
         (place, start << _LENGTH_BITS | length)
@@ -165,17 +182,17 @@ def parameters_of(
         block.header.height,
         first,
         first + len(block.transactions),
-        _encode(block.header),
+        encode(block.header),
         bytes.fromhex("".join(known)),
-        _encode(block.events),
+        encode(block.events),
         bodies.data,
-        _encode(body_spans),
-        _encode([id_hash(item.id) for item in block.transactions]),
+        encode(body_spans),
+        encode([id_hash(item.id) for item in block.transactions]),
         outputs.data,
         _pairs(output_spans),
         _pairs([(_place(spend.ref, known, sequences), _number(spend.spender, known)) for spend in block.spent]),
-        _encode(words),
-        None if block.validators is None else _encode(block.validators),
+        encode(words),
+        None if block.validators is None else encode(block.validators),
         _pairs(step.entries),
         *step.progress,
     )

@@ -92,10 +92,14 @@ class Session:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Reads inside see one and the same state; raises StoreError."""
+        """Reads inside see one and the same state, and writes go together; raises StoreError."""
         self.rows("BEGIN")
-        yield
-        self.rows("COMMIT")
+        try:
+            yield
+            self.rows("COMMIT")
+        except BaseException:
+            self.close()
+            raise
 
     def connection(self) -> sqlite3.Connection:
         """The connection itself; raises sqlite3.Error."""

@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, BlockSummary, Founding
 from planetmint.model.search import SearchQuery
 from planetmint.model.transaction import Operation, OutputRef
@@ -96,7 +94,7 @@ class SqliteStore:
     async def founding(self) -> Founding | None:
         """See `Store`."""
         row = self._open.inline.row("SELECT founding FROM chain")
-        return None if row is None else msgspec.json.decode(row[0], type=Founding)
+        return None if row is None else record.decode_founding(row[0])
 
     async def found(self, founding: Founding, header: BlockHeader) -> None:
         """See `Store`."""
@@ -161,14 +159,17 @@ class SqliteStore:
     ) -> Page[bytes]:
         """See `Store`."""
         limit = 1 if last else _count(paging)
-        asked = queries.AssetList(asset_ids, operation, last, _after(paging, 1)[0], limit)
-        own = queries.sequences(self._open.inline, self._recent_ids(), asset_ids)
-        links = queries.asset_links(asset_ids)
+        ids = [item for item in dict.fromkeys(asset_ids) if queries.is_id(item)]
+        asked = queries.AssetList(ids, operation, last, _after(paging, 1)[0], limit)
+        own = queries.sequences(self._open.inline, self._recent_ids(), ids)
+        links = queries.asset_links(ids)
         rows = await self._list(links, lambda session: queries.by_asset(session, asked, own))
         return _page([((sequence,), body) for sequence, body in rows], paging)
 
     async def outputs_by_key(self, public_key: str, spent: bool | None, paging: Paging) -> Page[OutputRef]:
         """See `Store`."""
+        if not _is_text(public_key):
+            return Page(())
         after, count = _after(paging, 1)[0], _count(paging)
         rows = await self._list(
             queries.key_links(public_key),
@@ -266,6 +267,8 @@ class SqliteStore:
         return _page(rows, paging)
 
     async def _by_content(self, kind: bytes, content: str, paging: Paging) -> Page[Found]:
+        if not _is_text(content):
+            return Page(())
         after, count = _after(paging, 1)[0], _count(paging)
         rows = await self._list(
             queries.content_links(kind, content),
@@ -288,11 +291,16 @@ async def _words(block: BlockRecord) -> list[record.Words]:
 def _found(session: Session, founding: Founding, header: BlockHeader) -> None:
     """Write the founding and block 0 in one transaction."""
     with session.snapshot():
-        session.rows("INSERT INTO chain VALUES (?)", (msgspec.json.encode(founding),))
-        session.rows("INSERT INTO validators VALUES (1, ?)", (msgspec.json.encode(founding.validators),))
-        events = msgspec.json.encode(BlockEvents(0, header.app_hash, ()))
-        values = (0, 0, msgspec.json.encode(header), b"", *Progress(), events)
+        session.rows("INSERT INTO chain VALUES (?)", (record.encode(founding),))
+        session.rows("INSERT INTO validators VALUES (1, ?)", (record.encode(founding.validators),))
+        events = record.encode(BlockEvents(0, header.app_hash, ()))
+        values = (0, 0, record.encode(header), b"", *Progress(), events)
         session.rows(f"INSERT INTO blocks VALUES ({', '.join('?' * len(values))})", values)
+
+
+def _is_text(text: str) -> bool:
+    """Whether `text` can stand in JSON at all: lone surrogates cannot, and nothing stored has any."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _in_range(number: int) -> int:

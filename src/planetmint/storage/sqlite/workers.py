@@ -53,6 +53,7 @@ class Workers:
         self._unmerged = 0
         self._uncopied = 0
         self._copying = False
+        self._closed = False
 
     async def write(self, job: Callable[[Session], T]) -> T:
         """Run `job` where writes happen, after those before it."""
@@ -65,6 +66,8 @@ class Workers:
     async def save(self, parameters: Row) -> None:
         """Store a block; durable when this returns. What is left to do for its pages is done later."""
         await self.write(lambda session: session.rows(SAVE, parameters))
+        if self._closed:
+            return
         pages = sum(len(item) for item in parameters if isinstance(item, bytes)) // _PAGE_BYTES
         self._unmerged += 1 + pages // 4
         self._uncopied += 8 + 2 * pages
@@ -82,6 +85,7 @@ class Workers:
 
     def close(self) -> None:
         """Wait for what is under way and let go of every connection."""
+        self._closed = True
         self._read_threads.shutdown()
         self._write_thread.shutdown()
         self._copy_thread.shutdown()
