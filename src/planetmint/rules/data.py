@@ -6,7 +6,7 @@ lists too. Source: transactions 2.4; texts in validation 3.1.
 """
 
 from planetmint.model.errors import ValidationError
-from planetmint.model.json import JsonObject, JsonValue
+from planetmint.model.json import JsonValue
 
 _NAMES = (
     "danish dutch english finnish french german hungarian italian norwegian portuguese romanian russian spanish "
@@ -25,37 +25,34 @@ def check_data(value: JsonValue, name: str) -> None:
     Raises:
         ValidationError: A key or a language that is not allowed.
     """
-    if isinstance(value, dict):
-        language = _check_object(value, name)
-        if language is not None:
-            raise language
+    if not isinstance(value, dict):
+        return
+    language = None
+    # A list of what is left, not recursion: the interpreter's limit must never be met, however deep the stack is.
+    waiting: list[JsonValue] = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(item for item in reversed(node) if isinstance(item, (dict, list)))
+        elif isinstance(node, dict):
+            for key, item in node.items():
+                _check_key(key, name)
+                if key == "language":
+                    language = language or _check_language(item, name)
+                if isinstance(item, (dict, list)):
+                    waiting.append(item)
+    if language is not None:
+        raise language
 
 
-def _check_object(value: JsonObject, name: str) -> ValidationError | None:
-    """Raise at the first key that is not allowed; answer the first language that is not, which comes second."""
-    refusal = None
-    for key, item in value.items():
-        if "." in key or "\x00" in key or key.startswith("$"):
-            raise ValidationError(
-                f'Invalid key name "{key[:80]}" in {name} object. The key name cannot contain characters '
-                '".", "$" or null characters',
-                rule="data.key",
-                field=name,
-            )
-        below = _check_below(item, name)
-        if key == "language":
-            below = _check_language(item, name)
-        refusal = refusal or below
-    return refusal
-
-
-def _check_below(value: JsonValue, name: str) -> ValidationError | None:
-    if isinstance(value, dict):
-        return _check_object(value, name)
-    if not isinstance(value, list):
-        return None
-    refusals = [_check_below(item, name) for item in value]
-    return next((refusal for refusal in refusals if refusal is not None), None)
+def _check_key(key: str, name: str) -> None:
+    if "." in key or "\x00" in key or key.startswith("$"):
+        raise ValidationError(
+            f'Invalid key name "{key[:80]}" in {name} object. The key name cannot contain characters '
+            '".", "$" or null characters',
+            rule="data.key",
+            field=name,
+        )
 
 
 def _check_language(value: JsonValue, name: str) -> ValidationError | None:
