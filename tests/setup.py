@@ -46,6 +46,12 @@ def oracles() -> str:
     return "ready"
 
 
+def protocol_suite() -> str:
+    """Make the environment of the WebSocket protocol suite."""
+    _run("-c", "from tests.functional.streams_conformance import suite; suite()")
+    return "ready"
+
+
 def _run(*arguments: str) -> None:
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -63,9 +69,9 @@ def main() -> None:
     print("Making what the tests need; the first time this takes a few minutes.", flush=True)
     _timed("programs", install_programs)
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(_timed, "drivers", drivers), pool.submit(_timed, "published packages", oracles)]
-        for job in jobs:
-            job.result()
+        jobs = {"drivers": drivers, "published packages": oracles, "protocol suite": protocol_suite}
+        for under_way in [pool.submit(_timed, name, work) for name, work in jobs.items()]:
+            under_way.result()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ async def metrics(node: Node, query: Query) -> Answer:
 
 
 def _entry(settings: HttpSettings, prefix: str) -> JsonObject:
-    streams: JsonObject = {name: settings.stream_url(name) for name in ("valid_transactions", "valid_blocks")}
+    streams: JsonObject = {name: settings.stream_url(name) for name in settings.stream_names}
     return {
         "docs": settings.docs_url,
         **{name: f"{prefix}/{name}/" for name in _COLLECTIONS},

@@ -22,7 +22,8 @@ class HttpSettings:
         bulk_max_bytes: Longest bulk body.
         block_by_transaction: Form of the answer where the request does not ask for one.
         stream_scheme, stream_host, stream_port: Advertised address of the event stream (event-stream ES-4).
-        stream_parameters: Query parameters that the streams know, as advertised (event-stream EX-13).
+        stream_names, stream_parameters: Streams and their query parameters as advertised (event-stream EX-13);
+            both come from the streams' own catalogue.
         version: Of the node.
         docs_url: Where people find the manual.
     """
@@ -34,19 +35,12 @@ class HttpSettings:
     stream_scheme: str = "ws"
     stream_host: str = "localhost"
     stream_port: int = 9985
-    stream_parameters: tuple[str, ...] = (
-        "public_key",
-        "owner_before",
-        "asset_id",
-        "operation",
-        "transaction_id",
-        "from_height",
-        "after",
-        "cursor",
-    )
+    stream_names: tuple[str, ...] = ("valid_transactions", "valid_blocks")
+    stream_parameters: tuple[str, ...] = ()
     version: str = __version__
     docs_url: str = "https://docs.planetmint.io/"
 
     def stream_url(self, name: str) -> str:
         """Advertised URL of a stream; the port is always written (event-stream ES-4)."""
-        return f"{self.stream_scheme}://{self.stream_host}:{self.stream_port}{STREAMS_PATH}{name}"
+        host = f"[{self.stream_host}]" if ":" in self.stream_host else self.stream_host
+        return f"{self.stream_scheme}://{host}:{self.stream_port}{STREAMS_PATH}{name}"

@@ -32,6 +32,8 @@ from planetmint.runtime.limits import raise_file_limit
 from planetmint.runtime.listen import explain
 from planetmint.runtime.metrics import NodeMetrics
 from planetmint.runtime.settings import ConfigurationError, ServerSettings, Settings, WsServerSettings
+from planetmint.streams.catalogue import STREAMS
+from planetmint.streams.query import PARAMETERS
 from planetmint.streams.server import StreamServer
 from planetmint.streams.settings import StreamSettings
 
@@ -250,6 +252,8 @@ def http_settings(settings: Settings) -> HttpSettings:
         stream_scheme=stream.advertised_scheme,
         stream_host=stream.advertised_host,
         stream_port=stream.advertised_port,
+        stream_names=tuple(STREAMS),
+        stream_parameters=PARAMETERS,
     )
 
 

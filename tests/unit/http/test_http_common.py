@@ -312,10 +312,18 @@ async def test_http_3_the_api_root_lists_routes_and_streams(world: World) -> Non
 
 
 async def test_es_3_es_4_es_7_stream_urls_come_from_settings_alone_and_show_the_port() -> None:
-    settings = HttpSettings(stream_scheme="wss", stream_host="node.example", stream_port=443)
+    settings = HttpSettings(
+        stream_scheme="wss", stream_host="node.example", stream_port=443, stream_parameters=("public_key", "after")
+    )
     async with served(StubApplication(), settings) as world:
         entry = (await world.api("", headers={"Host": "elsewhere.example"})).json()
     assert entry["streams"] == "wss://node.example:443/api/v1/streams/valid_transactions"
     assert entry["streamedblocks"] == "wss://node.example:443/api/v1/streams/valid_blocks"
     assert entry["stream_endpoints"]["valid_blocks"] == entry["streamedblocks"]
-    assert "public_key" in entry["stream_parameters"]
+    assert entry["stream_parameters"] == ["public_key", "after"]
+
+
+async def test_es_4_an_ipv6_host_stands_in_brackets() -> None:
+    async with served(StubApplication(), HttpSettings(stream_host="::1")) as world:
+        entry = (await world.api("")).json()
+    assert entry["streams"] == "ws://[::1]:9985/api/v1/streams/valid_transactions"
