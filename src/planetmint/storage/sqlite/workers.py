@@ -108,9 +108,9 @@ class Workers:
         with suppress(StoreError):
             self._writer.rows("PRAGMA synchronous = NORMAL")
             pages = 0
-            while (pages < least or self._waiting_writes == 0) and self._writer.changes(
-                MERGE, (_MERGE_PAGES,)
-            ) > 1:
+            while not self._closed and (pages < least or self._waiting_writes == 0):
+                if self._writer.changes(MERGE, (_MERGE_PAGES,)) < 2:
+                    break
                 pages += _MERGE_PAGES
         with suppress(StoreError):
             self._writer.rows("PRAGMA synchronous = FULL")
