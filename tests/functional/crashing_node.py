@@ -18,18 +18,20 @@ from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord
 from planetmint.ports.consensus import FinalizedBlock
 from planetmint.storage.sqlite import SqliteStore
 
-STATEMENTS = 12
-"""Statements that SQLite runs to save a block: `statement.1` to this one; the test counts them anew."""
-
 STEPS = (
     "chosen",  # the engine has chosen the block's transactions
     "executed",  # the block's effects are known, nothing is written
     "signed",  # the header is signed
-    *(f"statement.{number}" for number in range(1, STATEMENTS + 1)),  # before SQLite runs it, within the one write
     "saved",  # the block is durable, nobody knows of it
     "published",  # the streams have it, nobody who waits for the commit was told
     "told",  # those who wait were woken, no answer is written
 )
+
+STATEMENT = "statement.{}"
+"""Between `signed` and `saved`: before SQLite runs this statement, counted from 1, within the one write."""
+
+COUNT = "count"
+"""No crash: each statement of the second block is printed."""
 
 SURVIVES = STEPS.index("saved")
 """From this step on the block is there after the crash; before, nothing of it is."""
@@ -56,9 +58,9 @@ class Crash:
         """SQLite is about to run a statement of a trigger or of a program."""
         if self._block == 2 and sql.lstrip().upper().startswith("INSERT"):
             self._statements += 1
-            if self._step == "count":
+            if self._step == COUNT:
                 print(f"counted {self._statements}", flush=True)
-            self.reach(f"statement.{self._statements}")
+            self.reach(STATEMENT.format(self._statements))
 
 
 def arm(crash: Crash) -> None:

@@ -15,7 +15,7 @@ import pytest
 from websockets.sync.client import connect
 
 from bench import transactions
-from tests.functional.crashing_node import STATEMENTS, STEPS, SURVIVES
+from tests.functional.crashing_node import COUNT, STATEMENT, STEPS, SURVIVES
 from tests.functional.kill9 import Connection
 from tests.support.node import NodeProcess
 
@@ -59,16 +59,15 @@ def replayed(node: NodeProcess, count: int) -> list[str]:
         return [json.loads(stream.recv(timeout=30))["transaction_id"] for _ in range(count)]
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_crash_at_each_step_of_a_commit_leaves_the_block_whole_or_absent(step: str, tmp_path: Path) -> None:
-    dying = crashing(tmp_path, step)
+def crash_and_go_on(folder: Path, step: str, *, survives: bool) -> None:
+    """Crash in the second block, start again, and see that the chain is whole and goes on."""
+    dying = crashing(folder, step)
     with dying:
         assert post(dying, FIRST)[0] == 202
         with pytest.raises((OSError, http.client.HTTPException)):
             post(dying, SECOND)
         assert dying.wait_end() == -9
-    survives = STEPS.index(step) >= SURVIVES
-    with NodeProcess(tmp_path / "node") as node:
+    with NodeProcess(folder / "node") as node:
         expected = [[name_of(FIRST)], [name_of(SECOND)]] if survives else [[name_of(FIRST)]]
         assert blocks(node) == expected
         status, answer = post(node, SECOND)
@@ -80,8 +79,15 @@ def test_a_crash_at_each_step_of_a_commit_leaves_the_block_whole_or_absent(step:
         assert replayed(node, 3) == ids
 
 
-def test_every_statement_of_a_write_has_a_step(tmp_path: Path) -> None:
-    with crashing(tmp_path, "count") as node:
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_at_each_step_of_a_commit_leaves_the_block_whole_or_absent(step: str, tmp_path: Path) -> None:
+    crash_and_go_on(tmp_path, step, survives=STEPS.index(step) >= SURVIVES)
+
+
+def test_a_crash_before_each_statement_of_the_write_leaves_nothing_of_the_block(tmp_path: Path) -> None:
+    with crashing(tmp_path / COUNT, COUNT) as node:
         assert post(node, FIRST)[0] == post(node, SECOND)[0] == 202
-        counted = re.findall(r"counted (\d+)", node.log_text())
-    assert [int(number) for number in counted] == list(range(1, STATEMENTS + 1))
+        counted = [int(number) for number in re.findall(r"counted (\d+)", node.log_text())]
+    assert counted == list(range(1, len(counted) + 1)) and len(counted) > 5
+    for number in counted:
+        crash_and_go_on(tmp_path / str(number), STATEMENT.format(number), survives=False)
