@@ -35,7 +35,7 @@ def use_old_status_lines() -> None:
     """Make uvicorn write status lines as the old servers did: ``400 BAD REQUEST`` (http-api 2.2).
 
     uvicorn has no setting for them, but one table; it is changed for the whole process. Pinned by
-    tests/unit/http/test_server.py.
+    tests/unit/http/test_http_server.py.
     """
     for status in http.HTTPStatus:
         phrase = _OLD_PHRASES.get(status, status.phrase.upper())

@@ -235,6 +235,34 @@ async def test_more_connections_than_allowed_answer_503() -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/api/v1/nothing", 404), ("/api/v1/validators", 405), ("/api/v1/transactions?mode=x", 400), ("/", 405)],
+)
+async def test_a_body_that_nobody_reads_is_thrown_away_and_the_connection_goes_on(path: str, status: int) -> None:
+    body = b"x" * 5_000_000
+    async with listening("127.0.0.1") as server:
+        asked = f"POST {path} HTTP/1.1\r\nHost: node\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        answer = await ask("127.0.0.1", server.port, asked + LIVE)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+
+
+async def test_a_body_that_nobody_reads_is_thrown_away_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "DRAINED_BYTES", 1_000_000)
+    async with listening("127.0.0.1") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /api/v1/nothing HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)).startswith(b"HTTP/1.1 404 ")
+        async with asyncio.timeout(60):
+            with pytest.raises(ConnectionError):
+                while True:
+                    writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+                    await writer.drain()
+                    await asyncio.sleep(0)
+        writer.close()
+
+
 # Half done, by a clock that the test moves
 
 
@@ -350,7 +378,7 @@ async def test_stop_closes_idle_connections_and_may_be_called_twice() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(KEPT)
         await asyncio.wait_for(reader.readuntil(b"live"), 30)
-        await server.stop()
+        await asyncio.wait_for(server.stop(grace=600), 30)
         await asyncio.wait_for(reader.read(), 30)
         writer.close()
         await server.stop()

@@ -11,7 +11,7 @@ import pytest
 
 from planetmint.app.application import Mode
 from planetmint.http import HttpSettings
-from planetmint.http.body import DRAINED_BYTES, Budget
+from planetmint.http.body import DRAINED_BYTES, BodyTooLarge, Budget, read_body
 from planetmint.model import errors
 from planetmint.model.errors import InvalidTransaction
 from planetmint.ports.errors import CommitTimeout, EngineError, MempoolFull, StoreError, StoreFull
@@ -350,6 +350,25 @@ def test_http_2_6_unfinished_bodies_share_a_budget_that_comes_back() -> None:
     budget.give_back(60)
     assert budget.take(60)
     assert not budget.take(1)
+
+
+async def test_http_2_6_no_more_of_a_body_is_kept_than_the_limit_and_one_part() -> None:
+    taken = []
+
+    class Watched(Budget):
+        def take(self, size: int) -> bool:
+            taken.append(size)
+            return super().take(size)
+
+    sent = iter([{"type": "http.request", "body": b"x" * 100, "more_body": number < 99} for number in range(100)])
+
+    async def receive() -> dict[str, object]:
+        return next(sent)
+
+    with pytest.raises(BodyTooLarge) as caught:
+        await read_body(receive, 250, Watched(10_000))  # type: ignore[arg-type]
+    assert caught.value.drained
+    assert sum(taken) == 300
 
 
 async def test_http_2_6_too_many_unfinished_bodies_answer_503(monkeypatch: pytest.MonkeyPatch) -> None:
