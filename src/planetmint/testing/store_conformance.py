@@ -559,6 +559,17 @@ async def searches_find_words(make_store: MakeStore) -> None:
         await expect('fo" OR fox* NEAR(brown) ^quick asset:dog {metadata}', "one", "two", "three", "seven")
 
 
+async def best_matches_come_first_however_late_they_are(make_store: MakeStore) -> None:
+    """A part of a list of matches holds the best ones, not the first ones."""
+    chain = Chain()
+    texts = ["red"] * 7 + ["red fox", "fox", "big red fox", "fox red"]
+    made = [transaction(str(place), metadata=text) for place, text in enumerate(texts)]
+    async with stored(make_store, chain.block(*made)) as store:
+        order = [9, 7, 10, *range(7), 8]
+        found = [Found(made[place].id, made[place].canonical) for place in order]
+        await expect_list(partial(store.search_metadata, parse_search("fox big red")), found)
+
+
 async def searches_know_their_texts(make_store: MakeStore) -> None:
     """Assets of CREATE and COMPOSE alone, metadata of every operation, and neither finds the other's words."""
     made = [
@@ -643,6 +654,7 @@ STORE_CHECKS: tuple[StoreCheck, ...] = (
     transactions_are_listed_by_asset,
     contents_are_found,
     searches_find_words,
+    best_matches_come_first_however_late_they_are,
     searches_know_their_texts,
     events_come_in_whole_blocks,
     events_come_at_most_a_thousand_blocks_at_once,
