@@ -164,7 +164,9 @@ async def served(application: StubApplication, settings: HttpSettings | None = N
     server = HttpServer(create_app(application, settings or HttpSettings()), HOST, 0)
     await server.start()
     try:
-        async with httpx.AsyncClient(base_url=f"http://{HOST}:{server.port}", timeout=30) as client:
+        # No TLS here, and loading certificates would take half of each test's time.
+        base_url = f"http://{HOST}:{server.port}"
+        async with httpx.AsyncClient(base_url=base_url, timeout=30, verify=False) as client:
             yield World(application, client, server.port, make_story())
     finally:
         await server.stop(grace=1)
