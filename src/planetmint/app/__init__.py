@@ -5,7 +5,7 @@ from planetmint.app.application import Application, BulkOutcome, Health, Mode
 from planetmint.app.feed import CommittedFeed
 from planetmint.app.ledger import Ledger
 from planetmint.app.lifecycle import BlockLifecycle
-from planetmint.app.signatures import SignatureCache, Verifier
+from planetmint.app.signatures import SignatureCache, SignatureHelper, Verifier
 
 __all__ = [
     "Application",
@@ -16,5 +16,6 @@ __all__ = [
     "Ledger",
     "Mode",
     "SignatureCache",
+    "SignatureHelper",
     "Verifier",
 ]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Signatures are verified once per node, in threads, and remembered under the recomputed id (decisions D4, D5)."""
+"""Signatures are verified once per node, beside the event loop, and remembered under the id (decisions D4, D5)."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
+from planetmint.conditions import signed_parts
 from planetmint.model.errors import InvalidSignature
 from planetmint.model.transaction import Transaction
 from planetmint.rules import check_signatures
@@ -71,17 +73,31 @@ class SignatureCache:
         self.add(transaction)
 
 
-class Verifier:
-    """Verifies signatures in threads: libsodium runs without the interpreter's lock."""
+class SignatureHelper(Protocol):
+    """Verifies signatures somewhere else, e.g. in another process."""
 
-    def __init__(self, cache: SignatureCache, threads: int) -> None:
+    async def verify(self, parts: Sequence[bytes]) -> bytes | None:
+        """One byte per part (see `conditions.signed_parts`), 1 where it verifies; None where it cannot be told."""
+        ...
+
+
+class Verifier:
+    """Verifies signatures with a helper; in threads where there is none, it has no answer, or one does not verify.
+
+    libsodium runs without the interpreter's lock, but a thread has to win that back after each signature.
+    """
+
+    def __init__(self, cache: SignatureCache, threads: int, helper: SignatureHelper | None = None) -> None:
         self.cache = cache
+        self._helper = helper
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verify")
 
     async def verify(self, transactions: Sequence[Transaction]) -> None:
         """Put the verdicts on `transactions` into the cache."""
         unknown = [item for item in transactions if not self.cache.knows(item)]
+        if unknown and self._helper is not None:
+            unknown = await self._ask(self._helper, unknown)
         if not unknown:
             return
         loop = asyncio.get_running_loop()
@@ -95,6 +111,27 @@ class Verifier:
                     self.cache.add(transaction)
                 else:
                     self.cache.refuse(transaction, refusal)
+
+    async def _ask(self, helper: SignatureHelper, unknown: Sequence[Transaction]) -> list[Transaction]:
+        """Have a helper verify; what is left, because there is a bad signature or no answer."""
+        parts: list[bytes] = []
+        ends: list[int] = []
+        for transaction in unknown:
+            for item in transaction.inputs:
+                parts.extend(signed_parts(item.fulfillment, item.message))
+            ends.append(len(parts))
+        answers = await helper.verify(parts)
+        if answers is None:
+            return list(unknown)
+        left: list[Transaction] = []
+        start = 0
+        for transaction, end in zip(unknown, ends, strict=True):
+            if all(answers[start:end]):
+                self.cache.add(transaction)
+            else:
+                left.append(transaction)
+            start = end
+        return left
 
     def close(self) -> None:
         """Let the threads end."""

@@ -13,7 +13,7 @@ from planetmint.conditions.derive import (
     fulfillment_condition,
 )
 from planetmint.conditions.details import listed_keys, read_details, write_details
-from planetmint.conditions.evaluate import has_zenroom, signers, verify_signatures
+from planetmint.conditions.evaluate import has_zenroom, signed_parts, signers, verify_signatures
 from planetmint.conditions.fulfillment import decode_fulfillment, encode_fulfillment, fulfillment_der
 from planetmint.conditions.sign import fulfill
 from planetmint.conditions.uri import (
@@ -41,6 +41,7 @@ __all__ = [
     "listed_keys",
     "parse_condition_uri",
     "read_details",
+    "signed_parts",
     "signers",
     "verify_signatures",
     "write_details",

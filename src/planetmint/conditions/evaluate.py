@@ -33,6 +33,12 @@ def verify_signatures(fulfillment: Fulfillment, message: bytes) -> bool:
     return all(_verifies(leaf, message) for leaf in _ed25519_leaves(fulfillment))
 
 
+def signed_parts(fulfillment: Fulfillment, message: bytes) -> Iterator[bytes]:
+    """Of every ed25519 leaf the public key (32 bytes), the signature (64) and `message` (32), joined."""
+    for leaf in _ed25519_leaves(fulfillment):
+        yield leaf.public_key + leaf.signature + message
+
+
 def signers(fulfillment: Fulfillment) -> tuple[str, ...]:
     """Base58 keys of the ed25519 leaves in the order of the fulfillment, no repeats."""
     if isinstance(fulfillment, Ed25519Fulfillment):

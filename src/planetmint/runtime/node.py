@@ -32,6 +32,7 @@ from planetmint.runtime.limits import raise_file_limit
 from planetmint.runtime.listen import explain
 from planetmint.runtime.metrics import NodeMetrics
 from planetmint.runtime.settings import ConfigurationError, ServerSettings, Settings, WsServerSettings
+from planetmint.runtime.verify_process import VerifyProcess
 from planetmint.streams.catalogue import STREAMS
 from planetmint.streams.query import PARAMETERS
 from planetmint.streams.server import StreamServer
@@ -109,7 +110,11 @@ class Node:
         store = make_store(settings)
         self._stack.push_async_callback(store.close)
         await store.open()
-        verifier = Verifier(SignatureCache(_VERIFIED_CAPACITY), settings.server.threads or os.cpu_count() or 1)
+        helper = VerifyProcess()
+        self._stack.push_async_callback(helper.close)
+        await helper.start()
+        threads = settings.server.threads or os.cpu_count() or 1
+        verifier = Verifier(SignatureCache(_VERIFIED_CAPACITY), threads, helper)
         self._stack.callback(verifier.close)
         feed = CommittedFeed(store)
         lifecycle = BlockLifecycle(store, feed, verifier)
