@@ -41,7 +41,8 @@ class Lifecycle(Protocol):
     """What an engine calls, one call at a time for the block calls.
 
     Every method is total over bytes: what is wrong with a transaction is a verdict, never an exception.
-    `StoreError` means "could not find out" and leaves everything as it was: the call may be repeated.
+    `StoreError` means "could not find out" and leaves everything as it was: the call may be repeated. Where a
+    block whose commit failed is stored all the same, it is committed at the next call, and `info` tells of it.
     """
 
     async def info(self) -> ChainInfo:

@@ -112,8 +112,8 @@ class Store(Protocol):
     async def save_block(self, block: BlockRecord) -> None:
         """Store a block and all its effects atomically; durable when this returns.
 
-        The height must be the head's + 1. After an error nothing of the block is stored and the call may be
-        repeated with the same or another block.
+        The height must be the head's + 1. After an error nothing of the block is stored, or all of it: `head`
+        tells which. Where it tells of the block before, the call may be repeated with the same or another block.
         """
         ...
 
