@@ -8,6 +8,7 @@ for its end ten times a second. What it does besides is binding, accepting and s
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 from ssl import SSLContext
 from typing import cast
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from planetmint.http.protocol import Connection, use_old_status_lines
+from planetmint.http.protocol import Connection, demote_bad_requests, use_old_status_lines
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept between two requests."""
@@ -69,6 +70,7 @@ class HttpServer:
             OSError: The port is taken, the host is unknown, or the address is not this machine's.
         """
         use_old_status_lines()
+        logging.getLogger("uvicorn.error").addFilter(demote_bad_requests)
         config = _config(self._app)
         loop = asyncio.get_running_loop()
 
