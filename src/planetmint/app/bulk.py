@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from planetmint.app.application import BulkOutcome, Mode
-from planetmint.app.intake import committed, hand_over, refuse_in_trouble
+from planetmint.app.intake import committed, hand_over, read_body, refuse_in_trouble
 from planetmint.app.lifecycle import BlockLifecycle, Waiter, reads_of
 from planetmint.app.signatures import Verifier
 from planetmint.model import json
@@ -17,7 +17,7 @@ from planetmint.model.transaction import Transaction
 from planetmint.ports.consensus import Consensus
 from planetmint.ports.errors import EngineError, MempoolFull, StoreError
 from planetmint.ports.store import Store
-from planetmint.rules import created_outputs, decode_transaction, verify_transaction
+from planetmint.rules import created_outputs, verify_transaction
 from planetmint.state.overlay import Overlay
 
 _CHUNK = 256
@@ -118,17 +118,17 @@ class BulkSession:
         decoded = []
         size = 0
         for line in lines:
-            decoded.append(self._decode(line))
+            decoded.append(await self._decode(line))
             size += len(line)
             if size >= _TURN_BYTES:
                 size = 0
                 await asyncio.sleep(0)
         return decoded
 
-    def _decode(self, line: bytes) -> Transaction | Refusal:
+    async def _decode(self, line: bytes) -> Transaction | Refusal:
         try:
             refuse_in_trouble(self._consensus)
-            return decode_transaction(line, self._lifecycle.parameters)
+            return await read_body(line, self._lifecycle, self._verifier)
         except (InvalidTransaction, StoreError) as refusal:
             return refusal
 

@@ -7,6 +7,7 @@ and a single transaction never waits for company.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from planetmint.app.application import Mode
@@ -21,6 +22,9 @@ from planetmint.rules import decode_transaction, verify_transaction
 
 _BATCH = 256
 """At most so many transactions are verified in one go."""
+
+LARGE = 50_000
+"""Bytes from which on a body is read in a thread: hostile ones of the largest size take a third of a second."""
 
 
 class _Pending(NamedTuple):
@@ -67,7 +71,7 @@ class Intake:
     async def submit(self, body: bytes, mode: Mode) -> Transaction:
         """See `Application.submit`."""
         refuse_in_trouble(self._consensus)
-        transaction = decode_transaction(body, self._lifecycle.parameters)
+        transaction = await read_body(body, self._lifecycle, self._verifier)
         if mode is not Mode.COMMIT:
             await self._take(transaction, None)
             return transaction
@@ -147,6 +151,17 @@ async def hand_over(
             # Otherwise refused transactions would fill the memory that is meant for waiting ones.
             lifecycle.discharge(transaction.canonical)
         raise
+
+
+async def read_body(body: bytes, lifecycle: BlockLifecycle, verifier: Verifier) -> Transaction:
+    """The form checks of a submission: at once, or beside the event loop where they may take long.
+
+    Raises:
+        InvalidTransaction: See `decode_transaction`.
+    """
+    if len(body) < LARGE:
+        return decode_transaction(body, lifecycle.parameters)
+    return await verifier.apart(partial(decode_transaction, body, lifecycle.parameters))
 
 
 def refuse_in_trouble(consensus: Consensus) -> None:

@@ -3,17 +3,22 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from planetmint.conditions import signed_parts
 from planetmint.model.errors import InvalidSignature
 from planetmint.model.transaction import Transaction
 from planetmint.rules import check_signatures
 
+T = TypeVar("T")
+
 _SMALL = 4
 """Up to so many transactions are verified by one thread: splitting them costs more than it gains."""
+
+_PATIENCE = 10.0
+"""Seconds that a helper may take; it is then left to itself, and threads do its work."""
 
 _REFUSED_CAPACITY = 4_000
 """More than one block and two batches bring at once."""
@@ -120,8 +125,11 @@ class Verifier:
             for item in transaction.inputs:
                 parts.extend(signed_parts(item.fulfillment, item.message))
             ends.append(len(parts))
-        answers = await helper.verify(parts)
-        if answers is None:
+        try:
+            answers = await asyncio.wait_for(helper.verify(parts), _PATIENCE)
+        except TimeoutError:
+            answers = None
+        if answers is None or len(answers) != len(parts):
             return list(unknown)
         left: list[Transaction] = []
         start = 0
@@ -132,6 +140,10 @@ class Verifier:
                 left.append(transaction)
             start = end
         return left
+
+    async def apart(self, job: Callable[[], T]) -> T:
+        """Run `job`, which may take long, in one of the threads; it takes turns with the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, job)
 
     def close(self) -> None:
         """Let the threads end."""

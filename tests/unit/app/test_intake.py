@@ -2,18 +2,21 @@
 """Submissions whose sender is gone, engines that take their time, faults in the middle of a batch."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from planetmint.app import BulkOutcome, Ledger, Mode, bulk
+from planetmint.app import BulkOutcome, Ledger, Mode, bulk, intake
 from planetmint.app.lifecycle import Waiter
-from planetmint.model.errors import DoubleSpend, DuplicateTransaction, InvariantViolated
+from planetmint.model.errors import DoubleSpend, DuplicateTransaction, InvariantViolated, SchemaValidationError
+from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.ports.consensus import Lifecycle
 from planetmint.ports.errors import CommitTimeout, EngineError, MempoolFull, StoreError
 from planetmint.ports.store import StateReads
+from planetmint.rules import decode_transaction
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.snapshot import Snapshot
 from planetmint.testing.build import Builder, Built, Dialect
@@ -303,3 +306,28 @@ async def test_bulk_lets_others_have_their_turn_between_large_lines() -> None:
         ticking.cancel()
         assert [outcome.error for outcome in outcomes] == [None] * 8
         assert len(set(seen)) >= 8
+
+
+# Large bodies
+
+
+@pytest.mark.parametrize("size", [10, intake.LARGE + 1])
+async def test_large_bodies_are_read_beside_the_event_loop(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def decode(body: bytes, parameters: ChainParameters) -> Transaction:
+        threads.append(threading.current_thread().name)
+        return decode_transaction(body, parameters)
+
+    monkeypatch.setattr(intake, "decode_transaction", decode)
+    good = BUILD.create("alice", data="x" * size)
+    bad = good.changed(lambda wire: wire.update(metadata=1))
+    main = threading.current_thread().name
+    async with slow() as (_, _, app):
+        assert (await app.submit(good.canonical, Mode.SYNC)).id == good.id
+        with pytest.raises(SchemaValidationError):
+            await app.submit(bad.canonical, Mode.SYNC)
+        outcomes = [outcome async for outcome in app.submit_lines(lines_of(good, bad), Mode.SYNC)]
+        assert [type(outcome.error) for outcome in outcomes] == [type(None), SchemaValidationError]
+    assert {name == main for name in threads} == {size < intake.LARGE}
+    assert len(threads) == 4

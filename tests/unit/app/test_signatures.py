@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Signatures are verified once, in threads, under the recomputed id; what is remembered is bounded (D4, D5)."""
 
+import asyncio
 import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -113,3 +115,58 @@ async def test_nothing_to_verify_is_no_work(counted: Counted) -> None:
     await verifier.verify([])
     assert counted.threads == []
     verifier.close()
+
+
+# With a helper
+
+
+class Helper:
+    """Answers as it is told to; a function of the number of parts."""
+
+    def __init__(self, answer: Callable[[int], bytes | None] | None) -> None:
+        self._answer = answer
+        self.asked: list[int] = []
+
+    async def verify(self, parts: Sequence[bytes]) -> bytes | None:
+        self.asked.append(len(parts))
+        assert {len(part) for part in parts} == {128}
+        if self._answer is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        return self._answer(len(parts))
+
+
+async def test_what_a_helper_finds_good_is_not_verified_again(counted: Counted) -> None:
+    helper = Helper(lambda count: b"\1" * count)
+    verifier = Verifier(SignatureCache(100), threads=1, helper=helper)
+    await verifier.verify([good(0), good(1)])
+    verifier.close()
+    assert (helper.asked, counted.threads) == ([2], [])
+    assert good(0) in verifier.cache
+    assert good(1) in verifier.cache
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: None,
+        lambda count: b"\0" * count,
+        lambda count: b"\1" * (count - 1),
+        lambda count: b"\1" * (count + 1),
+        lambda _: b"",
+        None,
+    ],
+    ids=["no answer", "bad", "too short", "too long", "empty", "silence"],
+)
+async def test_any_other_answer_of_a_helper_leaves_the_verdict_to_threads(
+    answer: Callable[[int], bytes | None] | None, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.01)
+    verifier = Verifier(SignatureCache(100), threads=1, helper=Helper(answer))
+    await verifier.verify([good(), bad()])
+    verifier.close()
+    assert len(counted.threads) == 2
+    assert good() in verifier.cache
+    assert bad() not in verifier.cache
+    with pytest.raises(InvalidSignature):
+        verifier.cache.check(bad())
