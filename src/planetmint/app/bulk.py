@@ -6,11 +6,12 @@ Source: http-api 4.3, "bulk".
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from planetmint.app.application import BulkOutcome, Mode
 from planetmint.app.intake import committed, hand_over, read_body, refuse_in_trouble
 from planetmint.app.lifecycle import BlockLifecycle, Waiter, reads_of
-from planetmint.app.signatures import Verifier
+from planetmint.app.signatures import LARGE, Verifier
 from planetmint.model import json
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
 from planetmint.model.transaction import Transaction
@@ -86,7 +87,7 @@ class BulkSession:
         try:
             overlay = await self._overlay([item for item in decoded if isinstance(item, Transaction)])
         except StoreError as error:
-            return [BulkOutcome(_id(line, item), error) for line, item in zip(lines, decoded, strict=True)]
+            return [BulkOutcome(name, error) for name in await self._ids(lines, decoded)]
         answers: list[Waiter | Refusal | None] = []
         try:
             for item in decoded:
@@ -98,10 +99,19 @@ class BulkSession:
             for item, answer in zip(decoded, answers, strict=False):
                 if isinstance(item, Transaction) and isinstance(answer, asyncio.Future):
                     self._lifecycle.forget(item, answer)
-        return [
-            BulkOutcome(_id(line, item), refusal)
-            for line, item, refusal in zip(lines, decoded, refusals, strict=True)
-        ]
+        return list(map(BulkOutcome, await self._ids(lines, decoded), refusals))
+
+    async def _ids(self, lines: Sequence[bytes], decoded: Sequence[Transaction | Refusal]) -> list[str | None]:
+        """The ids of the lines, or those that they claim."""
+        ids: list[str | None] = []
+        for line, item in zip(lines, decoded, strict=True):
+            if isinstance(item, Transaction):
+                ids.append(item.id)
+            elif len(line) < LARGE:
+                ids.append(_claimed_id(line))
+            else:
+                ids.append(await self._verifier.apart(partial(_claimed_id, line)))
+        return ids
 
     async def _settle(self, answers: Sequence[Waiter | Refusal | None]) -> list[Refusal | None]:
         """Wait for the blocks of some lines, for all of them together no longer than for one."""
@@ -204,10 +214,8 @@ async def _next(lines: AsyncIterator[bytes]) -> bytes | None:
     return await anext(lines, None)
 
 
-def _id(line: bytes, item: Transaction | Refusal) -> str | None:
-    """The id of a line, or the one that it claims."""
-    if isinstance(item, Transaction):
-        return item.id
+def _claimed_id(line: bytes) -> str | None:
+    """The id that stands in a line which was refused."""
     try:
         value = json.parse(line, max_depth=400, max_digits=308)
     except SchemaValidationError:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from planetmint.app.application import Mode
 from planetmint.app.lifecycle import BlockLifecycle, Waiter, reads_of
-from planetmint.app.signatures import Verifier
+from planetmint.app.signatures import LARGE, Verifier
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.transaction import Transaction
 from planetmint.ports.consensus import Consensus
@@ -22,9 +22,6 @@ from planetmint.rules import decode_transaction, verify_transaction
 
 _BATCH = 256
 """At most so many transactions are verified in one go."""
-
-LARGE = 50_000
-"""Bytes from which on a body is read in a thread: hostile ones of the largest size take a third of a second."""
 
 
 class _Pending(NamedTuple):

@@ -10,12 +10,13 @@ from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import structlog
 
 from planetmint.app.feed import CommittedFeed
-from planetmint.app.signatures import Verifier
+from planetmint.app.signatures import LARGE, Verifier
 from planetmint.chain import (
     BlockResult,
     Candidate,
@@ -289,7 +290,12 @@ class BlockLifecycle:
             return verdict
 
     async def _candidates(self, raws: Sequence[bytes]) -> list[Candidate]:
-        candidates = [self._decode(raw) for raw in raws]
+        candidates: list[Candidate] = []
+        for raw in raws:
+            if len(raw) < LARGE or raw in self._decoded:
+                candidates.append(self._decode(raw))
+            else:
+                candidates.append(await self._verifier.apart(partial(self._decode, raw)))
         await self._verifier.verify(_decoded(candidates))
         return candidates
 

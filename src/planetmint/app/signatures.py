@@ -17,6 +17,9 @@ T = TypeVar("T")
 _SMALL = 4
 """Up to so many transactions are verified by one thread: splitting them costs more than it gains."""
 
+LARGE = 50_000
+"""Bytes from which on JSON is read in a thread: hostile text of the largest size takes a third of a second."""
+
 _PATIENCE = 10.0
 """Seconds that a helper may take; it is then left to itself, and threads do its work."""
 

@@ -323,11 +323,20 @@ async def test_large_bodies_are_read_beside_the_event_loop(size: int, monkeypatc
     good = BUILD.create("alice", data="x" * size)
     bad = good.changed(lambda wire: wire.update(metadata=1))
     main = threading.current_thread().name
+    claimed: list[str] = []
+
+    def claim(line: bytes) -> str | None:
+        claimed.append(threading.current_thread().name)
+        return "0" * 64
+
+    monkeypatch.setattr(bulk, "_claimed_id", claim)
     async with slow() as (_, _, app):
         assert (await app.submit(good.canonical, Mode.SYNC)).id == good.id
         with pytest.raises(SchemaValidationError):
             await app.submit(bad.canonical, Mode.SYNC)
         outcomes = [outcome async for outcome in app.submit_lines(lines_of(good, bad), Mode.SYNC)]
         assert [type(outcome.error) for outcome in outcomes] == [type(None), SchemaValidationError]
+        assert [outcome.transaction_id for outcome in outcomes] == [good.id, "0" * 64]
     assert {name == main for name in threads} == {size < intake.LARGE}
+    assert [name == main for name in claimed] == [size < intake.LARGE]
     assert len(threads) == 4

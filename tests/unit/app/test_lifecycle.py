@@ -2,6 +2,7 @@
 """The life of a block: what may be repeated, what is told to whom, and a store that is not sure itself."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
@@ -18,12 +19,13 @@ from planetmint.model.errors import (
     InputDoesNotExist,
     InvalidTransaction,
     InvariantViolated,
+    SchemaValidationError,
 )
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.model.validator import Validator
 from planetmint.ports.errors import StoreError
-from planetmint.rules import decode_transaction
+from planetmint.rules import decode_canonical, decode_transaction
 from planetmint.storage.memory import MemoryStore
 from planetmint.testing.build import Builder, Built, Dialect
 from tests.support.ledger import PUBLIC, SECRET, START, FailingStore, Running, running
@@ -458,3 +460,19 @@ async def test_a_restarted_node_goes_on_where_the_store_stands() -> None:
         assert node.feed.head == 1
         await node.app.submit(TO_BOB.canonical, Mode.COMMIT)
         assert [block.height for block in node.blocks] == [2]
+
+
+async def test_large_transactions_that_a_block_brings_anew_are_read_beside_the_event_loop(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def decode(raw: bytes, parameters: ChainParameters) -> Transaction:
+        threads.append(threading.current_thread().name)
+        return decode_canonical(raw, parameters)
+
+    monkeypatch.setattr(module, "decode_canonical", decode)
+    large = BUILD.create("alice", data="x" * module.LARGE)
+    assert await finalize(node, CREATE, large, b"x" * module.LARGE) == [None, None, SchemaValidationError]
+    main = threading.current_thread().name
+    assert [name == main for name in threads] == [True, False, False]
