@@ -7,9 +7,7 @@ for its end ten times a second. What it does besides is binding, accepting and s
 
 import asyncio
 import contextlib
-import errno
 import logging
-import socket
 from ssl import SSLContext
 from typing import cast
 
@@ -18,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from planetmint.http.protocol import Connection, demote_bad_requests, use_old_status_lines
+from planetmint.listening import bound_sockets
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept between two requests."""
@@ -25,7 +24,6 @@ KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2_048
 _SWEEP_SECONDS = 5.0
 _POLL_SECONDS = 0.005
-_UNAVAILABLE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class HttpServer:
@@ -79,7 +77,7 @@ class HttpServer:
             one.max_connections = self._max_connections
             return one
 
-        sockets = await _bind(self._host, self._port)
+        sockets = await bound_sockets(self._host, self._port)
         self._port = sockets[0].getsockname()[1]
         for one in sockets:
             self._listeners.append(await loop.create_server(connection, sock=one, ssl=self._ssl, backlog=_BACKLOG))
@@ -140,51 +138,3 @@ def _config(app: ASGIApp) -> Config:
     )
     config.load()
     return config
-
-
-async def _bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to every address of `host`, all with the same port.
-
-    Raises:
-        OSError: As `HttpServer.start`.
-    """
-    name = host.removeprefix("[").removesuffix("]") or None
-    found = await asyncio.get_running_loop().getaddrinfo(
-        name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    sockets: list[socket.socket] = []
-    missing: OSError | None = None
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            try:
-                one = _bound(family, (address[0], port, *address[2:]), alone=len(found) == 1)
-            except OSError as error:
-                if error.errno not in _UNAVAILABLE:
-                    raise
-                missing = error  # an address family that this machine lacks; another one may do
-                continue
-            sockets.append(one)
-            port = one.getsockname()[1]
-        if not sockets and missing is not None:
-            raise missing
-    except OSError:
-        for one in sockets:
-            one.close()
-        raise
-    return sockets
-
-
-def _bound(family: int, address: tuple[object, ...], *, alone: bool) -> socket.socket:
-    """One bound socket; an IPv6 one takes IPv4 too where it stands for all addresses alone."""
-    one = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            both = alone and address[0] == "::"
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
-        one.bind(address)
-        one.setblocking(False)
-    except OSError as error:
-        one.close()
-        raise OSError(error.errno, f"{error.strerror}: {address[0]}, port {address[1]}") from None
-    return one

@@ -3,11 +3,11 @@
 
 import asyncio
 import contextlib
-import errno
 import socket
 
 import structlog
 
+from planetmint.listening import bound_sockets
 from planetmint.ports.feed import EventFeed
 from planetmint.streams.connection import Connection
 from planetmint.streams.frames import GOING_AWAY
@@ -23,9 +23,14 @@ _CLOSES_PER_TURN = 200
 _SPARE_SOCKETS = 1_000
 """Sockets beyond the subscribers that may be asking for something else, or be about to subscribe."""
 
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _UNSENT_BYTES = 128 * 1024
 """What the kernel may hold for a client that takes nothing, besides what it has sent."""
+
+_OPTIONS = (
+    ((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES),)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT")
+    else ()
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -89,7 +94,7 @@ class StreamServer:
         self.hub.start()
         loop = asyncio.get_running_loop()
         try:
-            for one in await _listening_sockets(host, port):
+            for one in await bound_sockets(host, port, _OPTIONS):
                 server = await loop.create_server(
                     lambda: Connection(self), sock=one, backlog=BACKLOG, ssl=self.settings.tls
                 )
@@ -139,45 +144,3 @@ class StreamServer:
     def count_refusal(self) -> None:
         """See `connection.Port`."""
         self.refused += 1
-
-
-async def _listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Bound sockets, all on one port.
-
-    A name like `localhost` often resolves to an IPv6 address that the machine does not have: such addresses are
-    left out as long as another one works.
-    """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    failure: OSError | None = None
-    for family, _, _, _, address in dict.fromkeys(found):
-        wanted = sockets[0].getsockname()[1] if sockets else port
-        try:
-            sockets.append(_bound(family, (address[0], wanted, *address[2:])))
-        except OSError as error:
-            failure = error
-            if error.errno not in _NO_SUCH_ADDRESS:
-                break
-    if failure is not None and (not sockets or failure.errno not in _NO_SUCH_ADDRESS):
-        for one in sockets:
-            one.close()
-        raise failure
-    return sockets
-
-
-def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
-    one = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            # Inherited by accepted sockets.
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-        one.bind(address)
-        one.setblocking(False)
-    except OSError:
-        one.close()
-        raise
-    return one
