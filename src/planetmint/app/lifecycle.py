@@ -30,7 +30,7 @@ from planetmint.model.errors import InvalidTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.ports.consensus import ChainInfo, FinalizedBlock
-from planetmint.ports.errors import StoreError
+from planetmint.ports.errors import CommitTimeout, StoreError
 from planetmint.ports.store import StateReads, Store
 from planetmint.rules import decode_canonical, verify_transaction
 from planetmint.state.overlay import Overlay
@@ -247,6 +247,13 @@ class BlockLifecycle:
         if not waiter.cancel() and not waiter.cancelled():
             # Looked at, so that the event loop does not report a verdict that nobody has asked for.
             waiter.exception()
+
+    def give_up(self, reason: str) -> None:
+        """No more blocks will be made: everybody who waits hears `CommitTimeout` with `reason`."""
+        waiting, self._waiters = self._waiters, {}
+        for waiter in (one for waiters in waiting.values() for one in waiters):
+            if not waiter.done():
+                waiter.set_exception(CommitTimeout(f"{reason}; it may still be committed"))
 
     def remember(self, transaction: Transaction) -> bool:
         """Keep a decoded transaction, so that its bytes need not be read again when a block brings them.

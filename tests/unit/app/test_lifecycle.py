@@ -24,7 +24,7 @@ from planetmint.model.errors import (
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.model.validator import Validator
-from planetmint.ports.errors import StoreError
+from planetmint.ports.errors import CommitTimeout, StoreError
 from planetmint.rules import decode_canonical, decode_transaction
 from planetmint.storage.memory import MemoryStore
 from planetmint.testing.build import Builder, Built, Dialect
@@ -476,3 +476,14 @@ async def test_large_transactions_that_a_block_brings_anew_are_read_beside_the_e
     assert await finalize(node, CREATE, large, b"x" * module.LARGE) == [None, None, SchemaValidationError]
     main = threading.current_thread().name
     assert [name == main for name in threads] == [True, False, False]
+
+
+async def test_giving_up_tells_everybody_who_waits_once(node: Running) -> None:
+    first, second, gone = waiting(node, CREATE), waiting(node, TO_BOB), waiting(node, TO_BOB)
+    gone.cancel()
+    node.lifecycle.give_up("the node stops")
+    for waiter in (first, second):
+        with pytest.raises(CommitTimeout, match="the node stops; it may still be committed"):
+            await waiter
+    node.lifecycle.give_up("again")
+    await block_of(node, CREATE)
