@@ -72,6 +72,7 @@ class Node:
         self.http: HttpServer | None = None
         self.stream: StreamServer | None = None
         self.engine: SoloEngine | None = None
+        self._lifecycle: BlockLifecycle | None = None
 
     async def start(self) -> None:
         """Open the store, found the chain where there is none, make blocks, listen.
@@ -96,8 +97,14 @@ class Node:
         Raises:
             InvariantViolated: Blocks can no longer be made; the message says why.
         """
-        if self.engine is not None and self.engine.task is not None:
+        if self.engine is None or self.engine.task is None:
+            return
+        try:
             await asyncio.shield(self.engine.task)
+        finally:
+            if self._lifecycle is not None and self.engine.task.done():
+                # Those who wait for a block are answered now instead of holding up the end.
+                self._lifecycle.give_up("the node stops before the transaction was in a block")
 
     @property
     def unwritten(self) -> int:
@@ -117,7 +124,7 @@ class Node:
         verifier = Verifier(SignatureCache(_VERIFIED_CAPACITY), threads, helper)
         self._stack.callback(verifier.close)
         feed = CommittedFeed(store)
-        lifecycle = BlockLifecycle(store, feed, verifier)
+        lifecycle = self._lifecycle = BlockLifecycle(store, feed, verifier)
         key = await self._take_up_chain(store, lifecycle)
         self.engine = SoloEngine(key.secret, SystemClock())
         ledger = Ledger(store, feed, lifecycle, self.engine, verifier, commit_timeout=COMMIT_TIMEOUT)

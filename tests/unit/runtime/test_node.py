@@ -11,7 +11,7 @@ import structlog
 
 from planetmint.app import BlockLifecycle, Ledger, Mode
 from planetmint.model.errors import InvariantViolated
-from planetmint.ports.errors import StoreError, StoreFull
+from planetmint.ports.errors import CommitTimeout, StoreError, StoreFull
 from planetmint.runtime import node as module
 from planetmint.runtime.keys import KEY_FILE
 from planetmint.runtime.node import Node
@@ -35,6 +35,12 @@ def settings(folder: Path) -> Settings:
         server=ServerSettings(bind="127.0.0.1:0", graceful_timeout=1),
         wsserver=WsServerSettings(host="127.0.0.1", port=0),
     )
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's time runs out in a test."""
+    monkeypatch.setattr(module, "COMMIT_TIMEOUT", 600.0)
 
 
 @pytest.fixture
@@ -148,7 +154,9 @@ async def test_an_invariant_violated_while_blocks_are_made_ends_the_node_with_1_
     node = Node(settings(tmp_path))
     serving = asyncio.ensure_future(ended(node))
     ledger = await started(ledgers, node)
-    await ledger.submit(ITEMS[0].canonical, Mode.ASYNC)
+    with pytest.raises(CommitTimeout, match="may still be committed"):
+        await ledger.submit(ITEMS[0].canonical, Mode.COMMIT)
+    assert not serving.done(), "who waits is answered before the end"
     code, logs = await serving
     assert code == 1
     (line,) = [entry for entry in logs if entry["log_level"] in ("error", "critical")]
