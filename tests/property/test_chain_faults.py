@@ -89,7 +89,7 @@ async def play(saves: list[str], reads: list[bool], heads: list[bool], size: int
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     store = Faulty(saves, reads, heads)
     engine = SoloEngine(SECRET, StepClock(), max_block_transactions=size)
-    async with running(store, engine=engine) as node:
+    async with running(store, engine=engine, commit_timeout=60) as node:
         store.faults = True
         created = await asyncio.gather(*(submitted(node.app, item) for item in CREATES))
         spent = await asyncio.gather(*(submitted(node.app, item) for item in (*SPENDS, *RIVALS)))

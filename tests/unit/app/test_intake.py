@@ -61,7 +61,7 @@ async def slow(store: MemoryStore | None = None) -> AsyncIterator[tuple[Running,
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with running(store, make_blocks=False) as node:
         engine = SlowEngine()
-        app = Ledger(node.store, node.feed, node.lifecycle, engine, node.verifier, commit_timeout=5)
+        app = Ledger(node.store, node.feed, node.lifecycle, engine, node.verifier, commit_timeout=60)
         yield node, engine, app
     await asyncio.sleep(0)
     assert complaints == []
@@ -69,7 +69,7 @@ async def slow(store: MemoryStore | None = None) -> AsyncIterator[tuple[Running,
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait, bounded, until `condition()` holds."""
-    for _ in range(1_000):
+    for _ in range(10_000):
         if condition():
             return
         await asyncio.sleep(0.002)
@@ -176,7 +176,7 @@ async def test_what_waits_behind_a_batch_with_a_bug_is_taken_without_another_sub
             asyncio.gather(
                 *(app.submit(item.canonical, Mode.ASYNC) for item in ITEMS * 60), return_exceptions=True
             ),
-            20,
+            120,
         )
         kinds = {type(answer) for answer in answers}
         assert kinds == {InvariantViolated, Transaction}

@@ -70,13 +70,13 @@ async def stored(folder: Path, items: list[Built]) -> list[bool]:
 async def ended(node: Node) -> tuple[int, list[structlog.typing.EventDict]]:
     """Exit code of a node that is served, and what it logged."""
     with structlog.testing.capture_logs() as logs:
-        code = await asyncio.wait_for(module._serve(node), 30)
+        code = await asyncio.wait_for(module._serve(node), 120)
     return code, [dict(entry) for entry in logs]
 
 
 async def started(ledgers: list[Ledger], node: Node) -> Ledger:
     """The ledger of a node that is being served, once it is up."""
-    for _ in range(1_000):
+    for _ in range(8_000):
         if ledgers and node.http is not None and node.http.port:
             return ledgers[-1]
         await asyncio.sleep(0.005)
