@@ -196,7 +196,8 @@ def _migrate(context: typer.Context) -> None:
       planetmint -l debug start
       PLANETMINT_SERVER_BIND=0.0.0.0:9984 PLANETMINT_WSSERVER_HOST=0.0.0.0 planetmint start
 
-    SIGINT (Ctrl-C) or SIGTERM ends the node after the block under way.
+    SIGINT (Ctrl-C) or SIGTERM ends the node after the block under way; a second one waits for no
+    request.
     """,
 )
 def _start(

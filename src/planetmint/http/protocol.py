@@ -61,11 +61,14 @@ def _without_offers(data: bytes) -> bytes:
     return _OFFER.sub(b"\r\nX-Offered:", head) + separator + rest
 
 
-def demote_bad_requests(record: logging.LogRecord) -> bool:
-    """A filter for uvicorn's log: bytes that are no HTTP are no warning, or anybody could fill the log."""
+def quiet_log(record: logging.LogRecord) -> bool:
+    """A filter for uvicorn's log, which warns of every client that speaks no HTTP and of every request cut off.
+
+    The first could fill the log at anybody's will, and is for debugging; the second belongs to stopping.
+    """
     if record.levelno == logging.WARNING and record.msg == "Invalid HTTP request received.":
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    return True
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class _Flow(FlowControl):

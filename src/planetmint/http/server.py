@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from planetmint.http.protocol import Connection, demote_bad_requests, use_old_status_lines
+from planetmint.http.protocol import Connection, quiet_log, use_old_status_lines
 from planetmint.listening import bound_sockets
 
 KEEP_ALIVE_SECONDS = 75
@@ -24,6 +24,7 @@ KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2_048
 _SWEEP_SECONDS = 5.0
 _POLL_SECONDS = 0.005
+_END_SECONDS = 0.5
 
 
 class HttpServer:
@@ -55,6 +56,7 @@ class HttpServer:
         self._state = ServerState()
         self._listeners: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
+        self._hurried = False
 
     @property
     def port(self) -> int:
@@ -68,7 +70,7 @@ class HttpServer:
             OSError: The port is taken, the host is unknown, or the address is not this machine's.
         """
         use_old_status_lines()
-        logging.getLogger("uvicorn.error").addFilter(demote_bad_requests)
+        logging.getLogger("uvicorn.error").addFilter(quiet_log)
         config = _config(self._app)
         loop = asyncio.get_running_loop()
 
@@ -96,7 +98,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         # uvicorn tells nobody when a connection ends.
-        while (self._state.connections or self._state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
+        while self._busy() and loop.time() < deadline and not self._hurried:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)
         await self._cut_off()
         if self._sweeper is not None:
@@ -105,9 +107,18 @@ class HttpServer:
                 await self._sweeper
             self._sweeper = None
 
+    def hurry(self) -> None:
+        """Make `stop`, now or later, wait for no request."""
+        self._hurried = True
+
+    def _busy(self) -> bool:
+        return bool(self._state.connections or self._state.tasks)
+
     async def _cut_off(self) -> None:
         for connection in list(self._state.connections):
             connection.transport.abort()
+        if self._state.tasks:  # who waits for a client ends by itself when that one is gone
+            await asyncio.wait(list(self._state.tasks), timeout=_END_SECONDS)
         tasks = list(self._state.tasks)
         for task in tasks:
             task.cancel()

@@ -91,6 +91,11 @@ class Node:
         """Stop listening, write what was accepted, say good-bye to subscribers, close the store."""
         await self._stack.aclose()
 
+    def hurry(self) -> None:
+        """Make `stop`, under way or to come, wait for no client. What was accepted is written all the same."""
+        if self.http is not None:
+            self.http.hurry()
+
     async def failed(self) -> None:
         """Return when the node cannot go on by itself.
 
@@ -216,8 +221,14 @@ def serve(settings: Settings, *, web_api: bool = True, streams: bool = True, ini
 async def _serve(node: Node) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if stopped.is_set():
+            node.hurry()
+        stopped.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stop)
     await node.start()
     for name, url in node.addresses():
         log.info(f"{name}: {url}")

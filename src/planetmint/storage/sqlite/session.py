@@ -17,6 +17,7 @@ _MAP_BYTES = 1 << 40
 """More than any ledger; SQLite lowers it to what it was built for."""
 
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def connect(path: Path, *, write: bool, cache_megabytes: int, create: bool = False) -> sqlite3.Connection:
@@ -56,7 +57,10 @@ def _prepare(connection: sqlite3.Connection, write: bool, cache_megabytes: int) 
 def translated(error: sqlite3.Error, path: Path) -> StoreError:
     """The port's error for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", None)
-    kind = StoreError if code is None or code & 0xFF not in _FULL else StoreFull
+    primary = None if code is None else code & 0xFF
+    if primary in _DAMAGED:
+        return StoreError(f"{path} is damaged ({error}): put it back from a backup, or set another data folder")
+    kind = StoreFull if primary in _FULL else StoreError
     return kind(f"{path}: {error}")
 
 
