@@ -137,13 +137,16 @@ async def test_a_verdict_about_an_earlier_copy_is_not_told_to_a_later_one() -> N
     async with slow() as (node, engine, app):
         await commit(node, create)
         engine.gate.clear()
-        blocker = asyncio.ensure_future(app.submit(ITEMS[0].canonical, Mode.SYNC))
-        await until(lambda: engine.asked == 1)
+        # Both batches that may be worked on wait for the engine, so that the late one stays in the queue.
+        blockers = []
+        for item in ITEMS[:2]:
+            blockers.append(asyncio.ensure_future(app.submit(item.canonical, Mode.SYNC)))
+            await until(lambda: engine.asked == len(blockers))
         late = asyncio.ensure_future(app.submit(second.canonical, Mode.COMMIT))
         await asyncio.sleep(0)
         await commit(node, first, second)
         engine.gate.set()
-        await blocker
+        await asyncio.gather(*blockers)
         with pytest.raises(DoubleSpend):
             await late
         assert second.id not in [item.id for item in engine.taken]
