@@ -19,7 +19,7 @@ test: $(DEV_STAMP) ## Set everything up and run every test, the published driver
 	$(BIN)/python -m tests.setup
 	$(BIN)/pytest -q $(PYTEST)
 
-test-unit: $(DEV_STAMP) ## The tests that need nothing but Python; seconds
+test-unit: $(DEV_STAMP) ## The tests that need nothing but Python; a minute or two
 	$(BIN)/pytest -q tests/unit tests/property tests/conformance tests/vectors $(PYTEST)
 
 lint: $(DEV_STAMP) ## Format, lint, strict types, import arrows
