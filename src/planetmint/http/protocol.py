@@ -90,7 +90,9 @@ def _plain(status: int, message: str) -> Answer:
 _BAD_REQUEST = _plain(400, NOT_UNDERSTOOD)
 _HEAD_TOO_LONG = _plain(431, f"The head of the request is longer than {HEAD_BYTES} bytes.")
 _TRAILER_TOO_LONG = _plain(431, f"What stands around the request's body is longer than {HEAD_BYTES} bytes.")
-_TOO_MANY_CONNECTIONS = _plain(503, "The node has too many connections at present.")
+_TOO_MANY_CONNECTIONS = _plain(503, "The node has too many connections at present.")._replace(
+    headers=((b"retry-after", b"5"),)
+)
 
 
 class Connection(HttpToolsProtocol):
@@ -237,7 +239,12 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, answer: Answer) -> None:
         """Write an answer past the application and close."""
         lines = [STATUS_LINE[answer.status]]
-        for name, value in (CONTENT_TYPE_JSON, (b"content-length", b"%d" % len(answer.body)), CLOSE):
+        for name, value in (
+            CONTENT_TYPE_JSON,
+            (b"content-length", b"%d" % len(answer.body)),
+            *answer.headers,
+            CLOSE,
+        ):
             lines += [name, b": ", value, b"\r\n"]
         self.transport.write(b"".join([*lines, b"\r\n", answer.body]))
         self.transport.close()

@@ -125,3 +125,14 @@ async def test_bytes_that_are_no_http_are_no_warning(caplog: pytest.LogCaptureFi
         assert status_line(await asyncio.wait_for(reader.read(), 30)) == "HTTP/1.1 400 BAD REQUEST"
         writer.close()
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+async def test_503_for_too_many_connections_says_when_to_come_back() -> None:
+    server = HttpServer(create_app(StubApplication(), HttpSettings()), HOST, 0, max_connections=0)
+    await server.start()
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    answer = await asyncio.wait_for(reader.read(), 30)
+    assert status_line(answer) == "HTTP/1.1 503 SERVICE UNAVAILABLE"
+    assert b"\r\nretry-after: 5\r\n" in answer
+    writer.close()
+    await server.stop()
