@@ -179,13 +179,22 @@ async def committed(waiter: Waiter, timeout: float) -> None:
         InvalidTransaction: The block refused the transaction.
         CommitTimeout: `timeout` seconds have passed.
     """
+    # A timer of its own: `asyncio.wait_for` makes a second future for each submission.
+    timer = asyncio.get_running_loop().call_later(timeout, _expire, waiter, timeout)
     try:
-        await asyncio.wait_for(waiter, timeout)
-    except TimeoutError:
-        raise CommitTimeout(
-            f"the transaction was in no block within {timeout:g} seconds; it may still be committed: ask for it "
-            "by its id before sending it again"
-        ) from None
+        await waiter
+    finally:
+        timer.cancel()
+
+
+def _expire(waiter: Waiter, timeout: float) -> None:
+    if not waiter.done():
+        waiter.set_exception(
+            CommitTimeout(
+                f"the transaction was in no block within {timeout:g} seconds; it may still be committed: ask for "
+                "it by its id before sending it again"
+            )
+        )
 
 
 def _settle(batch: Sequence[_Pending], error: Exception) -> None:
