@@ -11,8 +11,9 @@ import http
 import logging
 import re
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from planetmint.http.answers import CLOSE, CONTENT_TYPE_JSON, Answer, json_answer
 from planetmint.http.body import DRAINED_BYTES
@@ -106,6 +107,7 @@ class Connection(HttpToolsProtocol):
     _bodiless_bytes = 0
     _ignored_bytes = 0
     _unparsed = b""
+    _running: RequestResponseCycle | None = None
     _last_read = 0.0
     _unwritten = 0
     _last_write = 0.0
@@ -136,8 +138,16 @@ class Connection(HttpToolsProtocol):
             self._flow.resume_reading()
             self._parse(data)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: nobody waits for the answers to what was sent ahead."""
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True  # uvicorn tells only the newest request, which may wait for this one
+            running.message_event.set()
         super().connection_lost(exc)
         self.pipeline.clear()
         self._unparsed = b""
