@@ -84,7 +84,9 @@ def test_the_program_that_resumes_misses_nothing_when_it_is_killed(node: NodePro
                 pass
             commit(node, item)
             while not seen or seen[-1] != item.id:
-                (found,) = re.findall(r"'transaction_id': '([0-9a-f]{64})'", running.stdout.readline())
+                line = running.stdout.readline()
+                assert line, (number, running.poll(), _subscribers(node), sorted(os.listdir(tmp_path)))
+                (found,) = re.findall(r"'transaction_id': '([0-9a-f]{64})'", line)
                 if found not in seen[-1:]:  # killed before it had stored the cursor, it gets the last one again
                     seen.append(found)
             running.kill()
