@@ -199,7 +199,7 @@ def cases() -> Iterator[Any]:
                 yield pytest.param(check, vector, id=f"{name.removesuffix('.json')}-{vector['name']}")
 
 
-@pytest.mark.parametrize(("check", "vector"), cases())
+@pytest.mark.parametrize(("check", "vector"), list(cases()))
 def test_the_vector_holds(check: Check, vector: Vector) -> None:
     check(vector)
 
@@ -214,7 +214,7 @@ def test_every_vector_file_and_every_list_in_it_is_read() -> None:
         assert all(content[member] for member in lists), name
 
 
-@pytest.mark.parametrize(("name", "count"), COUNTS.items())
+@pytest.mark.parametrize(("name", "count"), list(COUNTS.items()))
 def test_no_transaction_vector_is_missing(name: str, count: int) -> None:
     content = plain_json.loads((FOLDER / name).read_text(encoding="utf-8"))
     assert content["count"] == len(content["vectors"]) == count

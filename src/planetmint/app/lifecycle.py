@@ -106,7 +106,7 @@ class BlockLifecycle:
     async def info(self) -> ChainInfo:
         """See `Lifecycle`."""
         head = self._require_head()
-        return ChainInfo(head.height, head.app_hash)
+        return ChainInfo(head.height, head.app_hash, head.time)
 
     async def init_chain(self, founding: Founding, header: BlockHeader) -> str:
         """See `Lifecycle`."""

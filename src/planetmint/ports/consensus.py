@@ -16,10 +16,14 @@ from planetmint.model.validator import Validator
 
 @dataclass(frozen=True, slots=True)
 class ChainInfo:
-    """Where the application stands: the last height whose commit returned, and the hash after it."""
+    """Where the application stands: the last height whose commit returned, the hash after it, and its time.
+
+    `time` is the block's, in nanoseconds since 1970-01-01T00:00:00Z.
+    """
 
     height: int
     app_hash: str
+    time: int
 
 
 @dataclass(frozen=True, slots=True)

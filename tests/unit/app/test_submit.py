@@ -174,6 +174,18 @@ async def test_headers_are_signed_and_chained() -> None:
         assert [header.previous_hash for header in headers[1:]] == hashes[:-1]
 
 
+async def test_times_of_blocks_grow_when_the_clock_is_set_back() -> None:
+    clock = StepClock()
+    async with running(engine=SoloEngine(SECRET, clock)) as node:
+        await node.app.submit(BUILD.create("alice").canonical, Mode.COMMIT)
+        clock.time -= 3_600_000_000_000
+        await node.app.submit(BUILD.create("bob").canonical, Mode.COMMIT)
+        first, second = [await node.store.summary(height) for height in (1, 2)]
+        assert first is not None
+        assert second is not None
+        assert second.header.time == first.header.time + 1
+
+
 async def bulk(node: object, mode: Mode, *transactions: bytes) -> list[BulkOutcome]:
     return [item async for item in node.app.submit_lines(lines_of(*transactions), mode)]  # type: ignore[attr-defined]
 

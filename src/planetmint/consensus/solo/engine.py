@@ -15,7 +15,7 @@ from planetmint.chain import sign_header
 from planetmint.model.errors import DuplicateTransaction
 from planetmint.model.transaction import Transaction
 from planetmint.ports.clock import Clock
-from planetmint.ports.consensus import Lifecycle
+from planetmint.ports.consensus import ChainInfo, Lifecycle
 from planetmint.ports.errors import EngineError, MempoolFull, StoreError
 
 _PUBLIC_KEY_AT = 32
@@ -139,10 +139,10 @@ class SoloEngine:
         before: int | None = None
         while True:
             try:
-                head = (await lifecycle.info()).height
-                before = head if before is None else before
-                if head == before:
-                    await self._try_block(lifecycle, head + 1, raws)
+                head = await lifecycle.info()
+                before = head.height if before is None else before
+                if head.height == before:
+                    await self._try_block(lifecycle, head, raws)
                 # Else an attempt that was reported as failed is stored all the same.
                 break
             except StoreError as error:
@@ -160,9 +160,11 @@ class SoloEngine:
         self._forget(raws)
         return True
 
-    async def _try_block(self, lifecycle: Lifecycle, height: int, raws: Sequence[bytes]) -> None:
+    async def _try_block(self, lifecycle: Lifecycle, head: ChainInfo, raws: Sequence[bytes]) -> None:
         proposer = self._secret_key[_PUBLIC_KEY_AT:]
-        block = await lifecycle.finalize_block(height, self._clock.now(), proposer, raws)
+        # The clock may be set back; the times of blocks only grow, as they do under CometBFT.
+        time = max(self._clock.now(), head.time + 1)
+        block = await lifecycle.finalize_block(head.height + 1, time, proposer, raws)
         if all(verdict is not None for verdict in block.verdicts):
             await lifecycle.discard()
             return
