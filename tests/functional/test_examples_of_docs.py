@@ -87,8 +87,11 @@ def test_the_program_that_resumes_misses_nothing_when_it_is_killed(node: NodePro
                 line = running.stdout.readline()
                 assert line, (number, running.poll(), _subscribers(node), sorted(os.listdir(tmp_path)))
                 (found,) = re.findall(r"'transaction_id': '([0-9a-f]{64})'", line)
-                if found not in seen[-1:]:  # killed before it had stored the cursor, it gets the last one again
+                if found not in seen:  # killed before it had stored the cursor, it gets the last ones again
                     seen.append(found)
+            # Until its first cursor is stored there is nothing that it could resume from.
+            while number == 0 and not (tmp_path / "cursor").exists() and running.poll() is None:
+                pass
             running.kill()
             timer.cancel()
     assert seen == [item.id for item in made]
