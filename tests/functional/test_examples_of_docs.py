@@ -90,7 +90,7 @@ def test_the_program_that_resumes_misses_nothing_when_it_is_killed(node: NodePro
                 if found not in seen:  # killed before it had stored the cursor, it gets the last ones again
                     seen.append(found)
             # Until its first cursor is stored there is nothing that it could resume from.
-            while number == 0 and not (tmp_path / "cursor").exists() and running.poll() is None:
+            while number == 0 and not (tmp_path / "cursor.txt").exists() and running.poll() is None:
                 pass
             running.kill()
             timer.cancel()
