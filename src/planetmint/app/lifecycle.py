@@ -26,6 +26,7 @@ from planetmint.chain import (
     header_hash,
 )
 from planetmint.model.block import BlockHeader, BlockRecord, Founding
+from planetmint.model.election import ChainRecord
 from planetmint.model.errors import InvalidTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
@@ -106,7 +107,9 @@ class BlockLifecycle:
     async def info(self) -> ChainInfo:
         """See `Lifecycle`."""
         head = self._require_head()
-        return ChainInfo(head.height, head.app_hash, head.time)
+        return ChainInfo(
+            head.height, head.app_hash, head.time, ChainRecord(self._founding.chain_id if self._founding else "")
+        )
 
     async def init_chain(self, founding: Founding, header: BlockHeader) -> str:
         """See `Lifecycle`."""

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import ValidatorSet
@@ -40,7 +41,8 @@ class BlockHeader:
         previous_hash: Hash of the header before, 64 hex digits; 64 zeros at height 0.
         root: Merkle root over the ids of the accepted transactions, 64 hex digits.
         app_hash: After the block, 64 hex digits.
-        proposer: Public key of the maker, 32 bytes as hex.
+        proposer: Who made it, as hex: its public key (32 bytes), or the engine's address of it (20 bytes) where
+            the engine keeps the signed header; empty for the founding block there.
         signature: Ed25519 signature by the maker over the header's hash, 128 hex digits; empty where the
             engine keeps the signed header.
     """
@@ -100,6 +102,9 @@ class BlockRecord:
         spent: Outputs spent, in block order.
         events: As the streams show them.
         validators: The set from the next height on where it changes, else None.
+        elections: Records of elections that the block opened, counted votes for or concluded, as they are after
+            it, in the order of their first effect.
+        chain: The new chain that waits to be begun where the block concluded a migration, else None.
     """
 
     header: BlockHeader
@@ -108,6 +113,8 @@ class BlockRecord:
     spent: tuple[Spend, ...]
     events: BlockEvents
     validators: ValidatorSet | None = None
+    elections: tuple[ElectionRecord, ...] = ()
+    chain: ChainRecord | None = None
 
 
 class BlockSummary(NamedTuple):

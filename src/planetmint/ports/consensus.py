@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from planetmint.model.block import BlockHeader, Founding
+from planetmint.model.election import ChainRecord
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.transaction import Transaction
-from planetmint.model.validator import Validator
+from planetmint.model.validator import Validator, ValidatorSet
+from planetmint.ports.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
 class ChainInfo:
     """Where the application stands: the last height whose commit returned, the hash after it, and its time.
 
-    `time` is the block's, in nanoseconds since 1970-01-01T00:00:00Z.
+    `time` is the block's, in nanoseconds since 1970-01-01T00:00:00Z. `chain` tells how engine heights become
+    these, and with `synced` false that the chain waits for an engine to begin it under its new name.
     """
 
     height: int
     app_hash: str
     time: int
+    chain: ChainRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,28 @@ class Lifecycle(Protocol):
     block whose commit failed is stored all the same, it is committed at the next call, and `info` tells of it.
     """
 
-    async def info(self) -> ChainInfo:
-        """Where the application stands; height 0 and the founding hash on a new chain."""
+    async def info(self) -> ChainInfo | None:
+        """Where the application stands; height 0 and the founding hash on a new chain, None before that."""
         ...
 
     async def init_chain(self, founding: Founding, header: BlockHeader) -> str:
         """Found the chain and answer its app hash; repeatable with the same document."""
         ...
 
-    async def check_tx(self, raw: bytes) -> InvalidTransaction | None:
-        """Verdict on a transaction against the committed state."""
+    async def begin_chain(self, chain_id: str, validators: ValidatorSet) -> str:
+        """An engine begins the chain after a migration; answers the app hash to go on from. Repeatable.
+
+        Args:
+            chain_id: The name that the engine's genesis gives.
+            validators: The engine's, in any order.
+
+        Raises:
+            ChainMismatch: The chain does not wait for this name, or for other validators; says what is needed.
+        """
+        ...
+
+    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | None]:
+        """Verdict on each transaction by itself against the committed state."""
         ...
 
     async def prepare_proposal(self, raws: Sequence[bytes], max_bytes: int) -> list[bytes]:
@@ -74,10 +90,13 @@ class Lifecycle(Protocol):
     ) -> FinalizedBlock:
         """Execute a decided block; stores nothing. Repeatable with the same outcome.
 
+        Raises ChainHalted where a migration is decided, and ChainMismatch where `time` is not after the block
+        before: an engine of an earlier chain replays its own blocks.
+
         Args:
             height: The head's + 1.
             time: Nanoseconds since 1970-01-01T00:00:00Z.
-            proposer: Public key of the maker, 32 bytes.
+            proposer: Public key of the maker (32 bytes), or the engine's address of it (20 bytes).
             raws: Transactions as the engine carries them; any bytes.
         """
         ...
@@ -114,13 +133,13 @@ class Consensus(Protocol):
         """Stop after the block under way; may be called twice."""
         ...
 
-    async def submit(self, transaction: Transaction) -> None:
-        """Take a transaction that was verified against the committed state.
+    async def submit(self, transactions: Sequence[Transaction]) -> list[InvalidTransaction | EngineError | None]:
+        """Take transactions that were verified against the committed state, in order.
 
-        Raises:
-            DuplicateTransaction: It waits for a block already.
-            MempoolFull: Too many wait; nothing was taken.
-            EngineError: The engine cannot take it now.
+        Returns:
+            Per transaction None where it was taken (and passed the engine's own check), else why not:
+            DuplicateTransaction (it waits for a block already), another verdict of the engine's check,
+            MempoolFull (too many wait) or EngineError (the engine cannot take it now).
         """
         ...
 

@@ -8,6 +8,8 @@ Exception
 │   └── LayoutError           the store's layout is of another version; needs an operator
 └── EngineError               the consensus engine did not answer; may pass by itself
     ├── MempoolFull           too many transactions wait already
+    ├── ChainMismatch         the engine runs another chain than the ledger's; needs an operator
+    ├── ChainHalted           the chain waits for its migration; needs an operator
     └── CommitTimeout         no block held the transaction in time; it may still be committed
 ```
 """
@@ -35,3 +37,11 @@ class MempoolFull(EngineError):
 
 class CommitTimeout(EngineError):
     """The transaction was in no block in time; it may still be committed."""
+
+
+class ChainHalted(EngineError):
+    """A migration was decided: no block follows until an engine begins the chain under its new name."""
+
+
+class ChainMismatch(EngineError):
+    """The engine and the ledger are not of the same chain; the message says what is needed."""

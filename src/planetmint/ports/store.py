@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, BlockSummary, Founding
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.search import SearchQuery
 from planetmint.model.transaction import Operation, OutputRef
 from planetmint.model.validator import ValidatorSet
@@ -53,10 +54,12 @@ class StateReads(NamedTuple):
     Attributes:
         transaction_ids: Ids whose existence may be asked.
         outputs: Outputs that may be asked for.
+        elections: Ids of elections that may be asked for.
     """
 
     transaction_ids: Collection[str]
     outputs: Collection[OutputRef]
+    elections: Collection[str] = ()
 
 
 class Found(NamedTuple):
@@ -76,6 +79,29 @@ class StoredBlock(NamedTuple):
 
     summary: BlockSummary
     transactions: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEnd:
+    """What a ledger holds besides its blocks, and how much of each kind: for `Store.audit_end`.
+
+    Attributes:
+        founding: The founding document.
+        head: Header of the newest block.
+        elections: All records, in the order of their ids.
+        chain: The newest record.
+        validator_sets: Number of stored sets, the first included.
+        transactions, outputs, spends: Numbers of stored ones.
+    """
+
+    founding: Founding
+    head: BlockHeader
+    elections: tuple[ElectionRecord, ...]
+    chain: ChainRecord
+    validator_sets: int
+    transactions: int
+    outputs: int
+    spends: int
 
 
 class Store(Protocol):
@@ -114,6 +140,17 @@ class Store(Protocol):
 
         The height must be the head's + 1. After an error nothing of the block is stored, or all of it: `head`
         tells which. Where it tells of the block before, the call may be repeated with the same or another block.
+        """
+        ...
+
+    async def save_blocks(self, blocks: Sequence[BlockRecord]) -> None:
+        """As `save_block` for several consecutive blocks in one atomic write: all of them or none."""
+        ...
+
+    async def begin_chain(self, chain: ChainRecord) -> None:
+        """Replace the newest chain record by `chain`, durably: an engine has begun the chain that waited.
+
+        Repeatable. Raises StoreError where the stored record has another id or shift.
         """
         ...
 
@@ -183,4 +220,24 @@ class Store(Protocol):
 
     async def validators(self) -> ValidatorSet:
         """The newest stored validator set; empty before the founding."""
+        ...
+
+    async def elections(self) -> tuple[ElectionRecord, ...]:
+        """Every election's record, in the order of their ids."""
+        ...
+
+    async def audit(self, block: BlockRecord) -> tuple[str, ...]:
+        """Hold everything that is stored about one block against what must be stored, indexes included.
+
+        Args:
+            block: The block as re-derived from its transactions, `header` as stored.
+
+        Returns:
+            A sentence for each stored record that is missing or other than it must be, naming it; reads damaged
+            records without raising. Raises StoreError only where the store cannot be read at all.
+        """
+        ...
+
+    async def audit_end(self, end: LedgerEnd) -> tuple[str, ...]:
+        """As `audit` for what belongs to no single block; also tells of records beyond those of the blocks."""
         ...

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import InvariantViolated
 from planetmint.model.transaction import OutputRecord, OutputRef
 from planetmint.model.validator import ValidatorSet
@@ -28,6 +29,18 @@ class Overlay:
     def validators(self) -> ValidatorSet:
         """See `StateView`."""
         return self._base.validators()
+
+    def validator_changes(self) -> tuple[int, ...]:
+        """See `StateView`."""
+        return self._base.validator_changes()
+
+    def election(self, election_id: str) -> ElectionRecord | None:
+        """See `StateView`: as before the block, whose elections take effect at its end."""
+        return self._base.election(election_id)
+
+    def chain(self) -> ChainRecord:
+        """See `StateView`."""
+        return self._base.chain()
 
     def apply(self, transaction_id: str, spends: Iterable[OutputRef], created: Iterable[OutputRecord]) -> None:
         """Add a verified transaction's effects.

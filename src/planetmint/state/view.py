@@ -3,6 +3,7 @@
 
 from typing import Protocol
 
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.transaction import OutputRecord, OutputRef
 from planetmint.model.validator import ValidatorSet
 
@@ -20,4 +21,19 @@ class StateView(Protocol):
 
     def validators(self) -> ValidatorSet:
         """The newest validator set."""
+        ...
+
+    def validator_changes(self) -> tuple[int, ...]:
+        """Heights from which the newest validator set and the one before it hold, newest first.
+
+        One height (1) on a chain whose set has never changed.
+        """
+        ...
+
+    def election(self, election_id: str) -> ElectionRecord | None:
+        """The record of an election; None where no such election is in the ledger."""
+        ...
+
+    def chain(self) -> ChainRecord:
+        """The chain's newest record."""
         ...

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, BlockSummary, Founding
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.json import JsonValue
 from planetmint.model.search import SearchQuery, tokens_of
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
@@ -38,7 +39,9 @@ class MemoryStore:
         self._outputs: dict[OutputRef, OutputRecord] = {}
         self._by_key: dict[str, list[tuple[int, OutputRef]]] = defaultdict(list)
         self._by_asset: dict[str, list[int]] = defaultdict(list)
-        self._validators: ValidatorSet = ()
+        self._sets: list[tuple[int, ValidatorSet]] = []
+        self._elections: dict[str, ElectionRecord] = {}
+        self._chain: ChainRecord | None = None
         self._open = False
 
     async def open(self) -> None:
@@ -62,7 +65,8 @@ class MemoryStore:
         if header.height != 0:
             raise StoreError(f"the founding block has height 0, not {header.height}")
         self._founding = founding
-        self._validators = founding.validators
+        self._sets.append((1, founding.validators))
+        self._chain = ChainRecord(founding.chain_id)
         self._blocks.append(BlockRecord(header, (), (), (), BlockEvents(0, header.app_hash, ())))
 
     async def save_block(self, block: BlockRecord) -> None:
@@ -78,7 +82,9 @@ class MemoryStore:
         for spend in block.spent:
             self._outputs[spend.ref] = self._outputs[spend.ref]._replace(spender=spend.spender)
         if block.validators is not None:
-            self._validators = block.validators
+            self._sets.append((block.header.height + 1, block.validators))
+        self._elections.update((record.election_id, record) for record in block.elections)
+        self._chain = block.chain or self._chain
         self._blocks.append(block)
 
     async def head(self) -> BlockHeader | None:
@@ -91,7 +97,16 @@ class MemoryStore:
         self._check_open()
         known = {item for item in reads.transaction_ids if item in self._places}
         outputs = {ref: self._outputs[ref] for ref in reads.outputs if ref in self._outputs}
-        return Snapshot(known, outputs, self._validators)
+        elections = {item: self._elections[item] for item in reads.elections if item in self._elections}
+        heights = tuple(height for height, _ in self._sets[:-3:-1])
+        return Snapshot(
+            known,
+            outputs,
+            self._sets[-1][1] if self._sets else (),
+            heights,
+            elections,
+            self._chain or ChainRecord(""),
+        )
 
     async def transaction(self, transaction_id: str) -> bytes | None:
         """See `Store`."""
@@ -170,7 +185,12 @@ class MemoryStore:
     async def validators(self) -> ValidatorSet:
         """See `Store`."""
         self._check_open()
-        return self._validators
+        return self._sets[-1][1] if self._sets else ()
+
+    async def elections(self) -> tuple[ElectionRecord, ...]:
+        """See `Store`."""
+        self._check_open()
+        return tuple(self._elections[item] for item in sorted(self._elections))
 
     def _check_open(self) -> None:
         if not self._open:
