@@ -83,7 +83,12 @@ def main() -> None:
     print("Making what the tests need; the first time this takes a few minutes.", flush=True)
     _timed("programs", install_programs)
     with ThreadPoolExecutor(2) as pool:
-        jobs = {"engine": engine, "drivers": drivers, "published packages": oracles, "protocol suite": protocol_suite}
+        jobs = {
+            "engine": engine,
+            "drivers": drivers,
+            "published packages": oracles,
+            "protocol suite": protocol_suite,
+        }
         for under_way in [pool.submit(_timed, name, work) for name, work in jobs.items()]:
             under_way.result()
 
