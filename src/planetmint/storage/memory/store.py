@@ -16,7 +16,8 @@ from planetmint.model.search import SearchQuery, tokens_of
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import ValidatorSet
 from planetmint.ports.errors import StoreError
-from planetmint.ports.store import Cursor, Found, Page, Paging, StateReads, StoredBlock
+from planetmint.ports.store import Cursor, Found, LedgerEnd, Page, Paging, StateReads, StoredBlock
+from planetmint.storage.checks import Findings, check_begins
 from planetmint.storage.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -31,6 +32,11 @@ class MemoryStore:
     """Implements `Store`. One event loop at a time."""
 
     def __init__(self) -> None:
+        self._open = False
+        self._clear()
+
+    def _clear(self) -> None:
+        """Hold nothing."""
         self._founding: Founding | None = None
         self._blocks: list[BlockRecord] = []
         self._transactions: list[Transaction] = []
@@ -42,7 +48,6 @@ class MemoryStore:
         self._sets: list[tuple[int, ValidatorSet]] = []
         self._elections: dict[str, ElectionRecord] = {}
         self._chain: ChainRecord | None = None
-        self._open = False
 
     async def open(self) -> None:
         """See `Store`."""
@@ -64,28 +69,29 @@ class MemoryStore:
             raise StoreError("a chain is founded here already")
         if header.height != 0:
             raise StoreError(f"the founding block has height 0, not {header.height}")
-        self._founding = founding
-        self._sets.append((1, founding.validators))
-        self._chain = ChainRecord(founding.chain_id)
-        self._blocks.append(BlockRecord(header, (), (), (), BlockEvents(0, header.app_hash, ())))
+        self._begin(founding, BlockRecord(header, (), (), (), BlockEvents(0, header.app_hash, ())))
 
     async def save_block(self, block: BlockRecord) -> None:
         """See `Store`."""
         self._check_open()
-        self._check_fits(block)
-        for transaction in block.transactions:
-            self._add_transaction(transaction, block.header.height)
-        for record in block.created:
-            self._outputs[record.ref] = record._replace(spender=None)
-            for key in dict.fromkeys(record.public_keys):
-                self._by_key[key].append((self._output_place(record.ref), record.ref))
-        for spend in block.spent:
-            self._outputs[spend.ref] = self._outputs[spend.ref]._replace(spender=spend.spender)
-        if block.validators is not None:
-            self._sets.append((block.header.height + 1, block.validators))
-        self._elections.update((record.election_id, record) for record in block.elections)
-        self._chain = block.chain or self._chain
-        self._blocks.append(block)
+        self._add_block(block)
+
+    async def save_blocks(self, blocks: Sequence[BlockRecord]) -> None:
+        """See `Store`."""
+        self._check_open()
+        before, chain = list(self._blocks), self._chain
+        try:
+            for block in blocks:
+                self._add_block(block)
+        except StoreError:
+            self._put_back(before, chain)
+            raise
+
+    async def begin_chain(self, chain: ChainRecord) -> None:
+        """See `Store`."""
+        self._check_open()
+        check_begins(self._chain, chain)
+        self._chain = chain
 
     async def head(self) -> BlockHeader | None:
         """See `Store`."""
@@ -192,9 +198,104 @@ class MemoryStore:
         self._check_open()
         return tuple(self._elections[item] for item in sorted(self._elections))
 
+    async def audit(self, block: BlockRecord) -> tuple[str, ...]:
+        """See `Store`."""
+        self._check_open()
+        height = block.header.height
+        if not 0 <= height < len(self._blocks):
+            return (f"block {height} is missing",)
+        stored, findings = self._blocks[height], Findings()
+        findings.compare(f"the header of block {height}", stored.header, block.header)
+        findings.compare(f"the events of block {height}", stored.events, block.events)
+        ids = [tuple(item.id for item in one.transactions) for one in (stored, block)]
+        findings.compare(f"the list of ids of block {height}", *ids)
+        for transaction in block.transactions:
+            self._audit_transaction(transaction, height, findings)
+        for record in block.created:
+            kept = self._outputs.get(record.ref)
+            name = f"output {record.ref.output_index} of transaction {record.ref.transaction_id} in block {height}"
+            findings.compare(name, kept and kept._replace(spender=None), record._replace(spender=None))
+            entry = (self._output_place(record.ref), record.ref) if kept else None
+            for key in dict.fromkeys(record.public_keys):
+                findings.compare(f"the entry of key {key} for {name}", entry in self._by_key.get(key, ()), True)
+        for spend in block.spent:
+            kept = self._outputs.get(spend.ref)
+            name = f"the spend of output {spend.ref.output_index} of transaction {spend.ref.transaction_id}"
+            findings.compare(f"{name} in block {height}", kept and kept.spender, spend.spender)
+        if block.validators is not None:
+            sets = dict(self._sets)
+            findings.compare(f"the validator set of height {height + 1}", sets.get(height + 1), block.validators)
+        return findings.sentences
+
+    async def audit_end(self, end: LedgerEnd) -> tuple[str, ...]:
+        """See `Store`."""
+        self._check_open()
+        findings = Findings()
+        head = self._blocks[-1].header if self._blocks else None
+        if head is None or head.height != end.head.height:
+            newest = -1 if head is None else head.height
+            return (f"the newest block is {newest}, not {end.head.height}",)
+        findings.compare("the founding document", self._founding, end.founding)
+        findings.compare("the newest header", head, end.head)
+        expected = {item.election_id: item for item in end.elections}
+        findings.compare_all(lambda item: f"the record of election {item}", self._elections, expected)
+        findings.compare("the newest chain record", self._chain, end.chain)
+        findings.compare("the number of validator sets", len(self._sets), end.validator_sets)
+        findings.compare("the number of transactions", len(self._transactions), end.transactions)
+        findings.compare("the number of outputs", len(self._outputs), end.outputs)
+        spends = sum(record.spender is not None for record in self._outputs.values())
+        findings.compare("the number of spends", spends, end.spends)
+        first = self._sets[0][1] if self._sets else None
+        findings.compare("the validator set of height 1", first, end.founding.validators)
+        return findings.sentences
+
+    def _audit_transaction(self, transaction: Transaction, height: int, findings: Findings) -> None:
+        name = f"transaction {transaction.id} of block {height}"
+        place = self._places.get(transaction.id)
+        stored = None if place is None else self._transactions[place]
+        findings.compare(name, stored and stored.canonical, transaction.canonical)
+        findings.compare(f"the height of {name}", self._heights.get(transaction.id), height)
+        for asset_id in transaction.asset_ids:
+            findings.compare(
+                f"the entry of asset {asset_id} for {name}", place in self._by_asset.get(asset_id, ()), True
+            )
+
     def _check_open(self) -> None:
         if not self._open:
             raise StoreError("the store is not open")
+
+    def _begin(self, founding: Founding, block: BlockRecord) -> None:
+        self._founding = founding
+        self._sets.append((1, founding.validators))
+        self._chain = ChainRecord(founding.chain_id)
+        self._blocks.append(block)
+
+    def _add_block(self, block: BlockRecord) -> None:
+        self._check_fits(block)
+        for transaction in block.transactions:
+            self._add_transaction(transaction, block.header.height)
+        for record in block.created:
+            self._outputs[record.ref] = record._replace(spender=None)
+            for key in dict.fromkeys(record.public_keys):
+                self._by_key[key].append((self._output_place(record.ref), record.ref))
+        for spend in block.spent:
+            self._outputs[spend.ref] = self._outputs[spend.ref]._replace(spender=spend.spender)
+        if block.validators is not None:
+            self._sets.append((block.header.height + 1, block.validators))
+        self._elections.update((record.election_id, record) for record in block.elections)
+        self._chain = block.chain or self._chain
+        self._blocks.append(block)
+
+    def _put_back(self, blocks: list[BlockRecord], chain: ChainRecord | None) -> None:
+        """Hold these blocks again and nothing else."""
+        founding = self._founding
+        self._clear()
+        if founding is None:
+            return
+        self._begin(founding, blocks[0])
+        for block in blocks[1:]:
+            self._add_block(block)
+        self._chain = chain
 
     def _check_fits(self, block: BlockRecord) -> None:
         """Refuse, before anything changes, a block that cannot stand on the stored ones."""
