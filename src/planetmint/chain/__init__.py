@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The chain: founding it, executing blocks on it, and the headers that prove them."""
 
-from planetmint.chain.execute import BlockResult, Candidate, admit, execute_block
+from planetmint.chain.execute import BlockResult, Candidate, admit, execute_block, next_app_hash
 from planetmint.chain.founding import (
     UnknownRules,
     check_parameters,
@@ -12,10 +12,12 @@ from planetmint.chain.founding import (
 )
 from planetmint.chain.header import header_hash, sign_header, verify_header
 from planetmint.chain.merkle import merkle_root
+from planetmint.elections import Outcome
 
 __all__ = [
     "BlockResult",
     "Candidate",
+    "Outcome",
     "UnknownRules",
     "admit",
     "check_parameters",
@@ -26,6 +28,7 @@ __all__ = [
     "founding_to_json",
     "header_hash",
     "merkle_root",
+    "next_app_hash",
     "sign_header",
     "verify_header",
 ]

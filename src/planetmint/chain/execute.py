@@ -11,14 +11,20 @@ from hashlib import sha256
 
 from planetmint.chain.merkle import merkle_root
 from planetmint.conditions import signers
+from planetmint.elections import Outcome, end_block
 from planetmint.model import json
-from planetmint.model.block import BlockEvents, Spend, TransactionEvent
+from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Spend, TransactionEvent
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import InvalidTransaction
-from planetmint.model.json import JsonValue
+from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.transaction import OutputRecord, Transaction
+from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.rules import SignatureCheck, check_signatures, created_outputs, verify_transaction
 from planetmint.state.overlay import Overlay
 from planetmint.state.view import StateView
+
+NO_ELECTIONS = Outcome()
+"""The end of a block without elections and votes."""
 
 Candidate = Transaction | InvalidTransaction
 """A block's transaction as far as it could be decoded: the value, or why it is none."""
@@ -37,6 +43,11 @@ class BlockResult:
         root: Merkle root over the accepted ids, 64 hex digits.
         app_hash: After the block, 64 hex digits.
         events: For the streams.
+        elections: Records of elections that the block opened, counted votes for or concluded, as they are after
+            it, in the order of their first effect.
+        validators: The set from the next height on where it changes, else None.
+        updates: Changed validators for the engine, whose set they change two heights on; power 0 removes.
+        chain: The new chain that waits to be begun where the block concluded a migration, else None.
     """
 
     height: int
@@ -47,6 +58,23 @@ class BlockResult:
     root: str
     app_hash: str
     events: BlockEvents
+    elections: tuple[ElectionRecord, ...] = ()
+    validators: ValidatorSet | None = None
+    updates: tuple[Validator, ...] = ()
+    chain: ChainRecord | None = None
+
+    def record(self, header: BlockHeader) -> BlockRecord:
+        """What a store keeps of the block, under its header."""
+        return BlockRecord(
+            header,
+            self.transactions,
+            self.created,
+            self.spent,
+            self.events,
+            validators=self.validators,
+            elections=self.elections,
+            chain=self.chain,
+        )
 
 
 def execute_block(
@@ -81,10 +109,23 @@ def execute_block(
         created.extend(made)
         spent.extend(Spend(ref, transaction.id) for ref in transaction.spends)
     root = merkle_root([transaction.id for transaction in accepted])
-    app_hash = next_app_hash(previous_app_hash, height, root, created, spent) if accepted else previous_app_hash
-    events = BlockEvents(height, app_hash, tuple(transaction_event(item) for item in accepted))
+    end = end_block(view, height, accepted)
+    app_hash = previous_app_hash
+    if accepted:
+        app_hash = next_app_hash(previous_app_hash, height, root, created, spent, end)
     return BlockResult(
-        height, tuple(verdicts), tuple(accepted), tuple(created), tuple(spent), root, app_hash, events
+        height=height,
+        verdicts=tuple(verdicts),
+        transactions=tuple(accepted),
+        created=tuple(created),
+        spent=tuple(spent),
+        root=root,
+        app_hash=app_hash,
+        events=BlockEvents(height, app_hash, tuple(transaction_event(item) for item in accepted)),
+        elections=end.records,
+        validators=end.validators,
+        updates=end.updates,
+        chain=end.chain,
     )
 
 
@@ -105,7 +146,12 @@ def admit(
 
 
 def next_app_hash(
-    previous: str, height: int, root: str, created: Sequence[OutputRecord], spent: Sequence[Spend]
+    previous: str,
+    height: int,
+    root: str,
+    created: Sequence[OutputRecord],
+    spent: Sequence[Spend],
+    end: Outcome = NO_ELECTIONS,
 ) -> str:
     """The app hash after a block that accepted something: SHA-256 over the hash before and the block's effects.
 
@@ -114,6 +160,7 @@ def next_app_hash(
         height: Of the block.
         root: Merkle root over the accepted ids.
         created, spent: In block order.
+        end: What its elections change.
 
     Returns:
         64 hex digits: SHA-256 of 32 bytes (`previous`) and the canonical JSON of the effects.
@@ -122,8 +169,29 @@ def next_app_hash(
     """
     made: list[JsonValue] = [_output_effect(item) for item in created]
     gone: list[JsonValue] = [[*item.ref, item.spender] for item in spent]
-    effects = json.canonical({"created": made, "height": height, "root": root, "spent": gone})
-    return sha256(bytes.fromhex(previous) + effects).hexdigest()
+    effects: JsonObject = {"created": made, "height": height, "root": root, "spent": gone}
+    # Absent where nothing is changed: most blocks hold no elections.
+    if end.records:
+        effects["elections"] = [_election_effect(record) for record in end.records]
+    if end.validators is not None:
+        effects["validators"] = [validator.to_json() for validator in end.validators]
+    if end.chain is not None:
+        effects["chain"] = {"chain_id": end.chain.chain_id, "shift": end.chain.shift}
+    return sha256(bytes.fromhex(previous) + json.canonical(effects)).hexdigest()
+
+
+def _election_effect(record: ElectionRecord) -> JsonValue:
+    """A whole record, in a fixed order."""
+    kind, change = record.operation.value, record.change
+    return [
+        record.election_id,
+        kind,
+        record.height,
+        str(record.total),
+        str(record.votes),
+        None if change is None else change.to_json(),
+        record.concluded_at,
+    ]
 
 
 def _output_effect(record: OutputRecord) -> JsonValue:

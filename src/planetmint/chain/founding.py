@@ -7,12 +7,10 @@ from hashlib import sha256
 from planetmint.chain.merkle import merkle_root
 from planetmint.model import json
 from planetmint.model.block import BlockHeader, Founding
+from planetmint.model.election import MAX_CHAIN_ID
 from planetmint.model.json import JsonObject
 from planetmint.model.parameters import RULES_VERSION, ChainParameters, parameters_from_json
 from planetmint.model.validator import Validator, ValidatorSet
-
-MAX_CHAIN_ID = 50
-"""Characters that the engine allows in a chain's name."""
 
 NO_HEADER = "0" * 64
 """Stands for the header before the first."""

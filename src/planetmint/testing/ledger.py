@@ -4,6 +4,7 @@
 from collections.abc import Iterable
 
 from planetmint.chain import admit
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRecord, OutputRef, Transaction
@@ -29,6 +30,18 @@ class EmptyLedger:
     def validators(self) -> ValidatorSet:
         """See `StateView`."""
         return self._validators
+
+    def validator_changes(self) -> tuple[int, ...]:
+        """See `StateView`."""
+        return (1,)
+
+    def election(self, election_id: str) -> ElectionRecord | None:
+        """See `StateView`."""
+        return None
+
+    def chain(self) -> ChainRecord:
+        """See `StateView`."""
+        return ChainRecord("tests")
 
 
 class Ledger:
