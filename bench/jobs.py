@@ -158,8 +158,34 @@ class SubscribeResult(msgspec.Struct, tag="subscribed", frozen=True):
     usage: Usage
 
 
-Job = PostJob | BulkJob | GetJob | ReplayJob | SubscribeJob
-Result = PostResult | BulkResult | GetResult | ReplayResult | SubscribeResult
+class EngineJob(msgspec.Struct, tag="engine", frozen=True):
+    """Give the engine's RPC texts of the size of transactions, in batches, and wait until blocks hold them all."""
+
+    port: int
+    """Of the RPC."""
+    server: int
+    count: int
+    bytes: int
+    """Of one text, which is a key and a value for the engine's built-in application."""
+    batch: int
+    """Texts in one request."""
+    connections: int
+
+
+class EngineResult(msgspec.Struct, tag="ordered", frozen=True):
+    """Outcome of an `EngineJob`."""
+
+    taken: int
+    committed: int
+    blocks: int
+    """Blocks that held any."""
+    seconds: float
+    """From the first request to the block that held the last one."""
+    usage: Usage
+
+
+Job = PostJob | BulkJob | GetJob | ReplayJob | SubscribeJob | EngineJob
+Result = PostResult | BulkResult | GetResult | ReplayResult | SubscribeResult | EngineResult
 
 
 class Progress(msgspec.Struct, tag="progress", frozen=True):
@@ -169,7 +195,7 @@ class Progress(msgspec.Struct, tag="progress", frozen=True):
     total: int
 
 
-Line = PostResult | BulkResult | GetResult | ReplayResult | SubscribeResult | Progress
+Line = PostResult | BulkResult | GetResult | ReplayResult | SubscribeResult | EngineResult | Progress
 JOB = msgspec.json.Decoder(Job)
 LINE = msgspec.json.Decoder(Line)
 R = TypeVar("R", bound=msgspec.Struct)

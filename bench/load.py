@@ -6,6 +6,7 @@ looked at only after the last one came.
 """
 
 import asyncio
+import base64
 import re
 import resource
 import sys
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import uvloop
 
 from bench import jobs, wire
@@ -210,6 +212,57 @@ async def replay(job: jobs.ReplayJob) -> jobs.ReplayResult:
     )
 
 
+async def engine(job: jobs.EngineJob) -> jobs.EngineResult:
+    """Keep `connections` busy with batches, then look for the texts in the blocks."""
+    host = f"{LOOPBACK}:{job.port}"
+    requests = [wire.post_request(host, "/", body) for body in _batches(job)]
+    begun = await _height(job.port)
+    meter, start, taken, answers = Meter(job.server), time.perf_counter(), 0, 0
+    for first in range(0, len(requests), job.connections):
+        group = requests[first : first + job.connections]
+        for response in await asyncio.gather(*(_ask(job.port, request) for request in group)):
+            answers += 1
+            taken += response.body.count(b'"code":0') + response.body.count(b'"code": 0')
+            jobs.tell(jobs.Progress(answers, len(requests)))
+    counts: dict[int, int] = {}
+    deadline = time.perf_counter() + _PATIENCE
+    while sum(counts.values()) < taken and time.perf_counter() < deadline:
+        for height in range(begun + 1 + len(counts), await _height(job.port) + 1):
+            block = _result(await _ask(job.port, wire.get_request(host, f"/block?height={height}")))
+            counts[height] = len(block["block"]["data"]["txs"] or ())
+        await asyncio.sleep(0.02)
+    seconds = time.perf_counter() - start
+    held = sum(1 for count in counts.values() if count)
+    return jobs.EngineResult(taken, sum(counts.values()), held, seconds, meter.read())
+
+
+def _batches(job: jobs.EngineJob) -> Iterable[bytes]:
+    """Requests for the engine: every text is `key=value`, no two alike."""
+    mark = time.time_ns()
+    for first in range(0, job.count, job.batch):
+        calls = []
+        for number in range(first, min(first + job.batch, job.count)):
+            text = f"{mark}-{number}=".ljust(job.bytes, "x").encode()
+            parameters = {"tx": base64.b64encode(text).decode()}
+            calls.append({"jsonrpc": "2.0", "id": number, "method": "broadcast_tx_async", "params": parameters})
+        yield msgspec.json.encode(calls)
+
+
+async def _height(port: int) -> int:
+    request = wire.get_request(f"{LOOPBACK}:{port}", "/status")
+    return int(_result(await _ask(port, request))["sync_info"]["latest_block_height"])
+
+
+def _result(response: wire.Response) -> Any:
+    return msgspec.json.decode(response.body)["result"]
+
+
+async def _ask(port: int, request: bytes) -> wire.Response:
+    async for response, _ in _in_turn(port, [request]):
+        return response
+    raise AssertionError("one request has one answer")
+
+
 class _Reader(asyncio.Protocol):
     """Counts messages and keeps the times of the first and the last."""
 
@@ -349,6 +402,8 @@ def _coroutine(job: jobs.Job) -> Coroutine[Any, Any, jobs.Result]:
             return get(job)
         case jobs.ReplayJob():
             return replay(job)
+        case jobs.EngineJob():
+            return engine(job)
         case jobs.SubscribeJob():
             raise ValueError("subscribers do not run on a loop")
 
