@@ -5,26 +5,15 @@ Source: elections-and-operations 1, validation 4.5.
 """
 
 from planetmint.model.condition import Ed25519Details
-from planetmint.model.election import ElectionRecord, decode_candidate, election_address
-from planetmint.model.errors import InvariantViolated
+from planetmint.model.election import ElectionRecord, candidate, election_address
 from planetmint.model.transaction import Operation, Transaction
-from planetmint.model.validator import Validator
 
 
 def open_election(transaction: Transaction, height: int) -> ElectionRecord:
     """The record of an accepted election in the block of `height`, before any vote."""
-    change = candidate(transaction) if transaction.operation is Operation.VALIDATOR_ELECTION else None
+    change = candidate(transaction.assets[0]) if transaction.operation is Operation.VALIDATOR_ELECTION else None
     total = sum(output.amount for output in transaction.outputs)
     return ElectionRecord(transaction.id, transaction.operation, height, total, change=change)
-
-
-def candidate(transaction: Transaction) -> Validator:
-    """What a validator election asks for; its form was checked when it was decoded."""
-    match transaction.assets[0].data:
-        case {"public_key": {"type": str(kind), "value": str(value)}, "power": int(power)}:
-            return Validator(decode_candidate(kind, value), power)
-        case _:
-            raise InvariantViolated(f"election {transaction.id} was accepted without a candidate")
 
 
 def cast_votes(vote: Transaction) -> int:

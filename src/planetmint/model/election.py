@@ -9,9 +9,9 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from planetmint.model.errors import InvalidPublicKey
+from planetmint.model.errors import InvalidPublicKey, InvariantViolated
 from planetmint.model.keys import KEY_BYTES, decode_public_key, encode_public_key
-from planetmint.model.transaction import Operation
+from planetmint.model.transaction import Asset, Operation
 from planetmint.model.validator import Validator
 
 ELECTIONS = frozenset({Operation.VALIDATOR_ELECTION, Operation.CHAIN_MIGRATION_ELECTION})
@@ -71,6 +71,22 @@ _ENCODINGS: Mapping[str, tuple[_Coder, _Coder]] = {
 
 KEY_TYPES = tuple(_ENCODINGS)
 """How the key of a candidate may be written (transactions 3)."""
+
+
+def candidate(asset: Asset) -> Validator:
+    """What a validator election asks for: a key and its new power, 0 to remove it.
+
+    Args:
+        asset: Of the election, its form already checked.
+
+    Raises:
+        InvalidPublicKey: See `decode_candidate`.
+    """
+    match asset.data:
+        case {"public_key": {"type": str(kind), "value": str(value)}, "power": int(power)}:
+            return Validator(decode_candidate(kind, value), power)
+        case _:
+            raise InvariantViolated("the form of a validator election was not checked")
 
 
 def decode_candidate(kind: str, value: str) -> bytes:

@@ -2,7 +2,7 @@
 """Bytes in, a checked transaction or a precise refusal out: everything that needs no ledger.
 
 The order of checks is that of validation 2: structure at the top, id, schema, names in data, then the
-objects (fulfillments, amounts, keys, scripts). Total over bytes: bounds on the text come first.
+objects (fulfillments, amounts, keys, candidates, scripts). Total over bytes: bounds on the text come first.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from hashlib import sha3_256
 from planetmint.conditions import decode_fulfillment, has_zenroom, listed_keys
 from planetmint.model import json
 from planetmint.model.condition import Ed25519Details, Fulfillment
+from planetmint.model.election import candidate
 from planetmint.model.errors import (
     AmountError,
     InvalidHash,
@@ -40,7 +41,7 @@ def decode_transaction(body: bytes, parameters: ChainParameters) -> Transaction:
 
     Raises:
         InvalidTransaction: SchemaValidationError, TransactionTooLarge, InvalidHash, ValidationError, AmountError,
-            InvalidSignature, ThresholdTooDeep or InvalidScript.
+            InvalidSignature, ThresholdTooDeep, InvalidPublicKey or InvalidScript.
     """
     value = json.parse(body, max_depth=parameters.max_json_depth, max_digits=parameters.max_number_digits)
     members = schema.read_object(value, None)
@@ -149,17 +150,22 @@ def _read_content(
         spending=form.spending,
     )
     forms = schema.read_outputs(members["outputs"], parameters)
+    if form.electoral:
+        schema.check_electoral(forms)
     assets = schema.read_assets(members, version, operation)
     metadata = members["metadata"]
     schema.check_metadata(metadata, version)
     script = members.get("script")
     if "script" in members:
         schema.check_script(script, version)
-    for asset in assets:
-        check_data(asset.data, "asset")
-    check_data(metadata, "metadata")
+    if not form.electoral:
+        for asset in assets:
+            check_data(asset.data, "asset")
+        check_data(metadata, "metadata")
     read = _read_inputs(members, inputs, text, parameters)
     outputs = _check_outputs(forms)
+    if operation is Operation.VALIDATOR_ELECTION:
+        candidate(assets[0])
     if script is not None and version == "3.0":
         # Contracts are not built into rules version 1: every chain switches them off.
         raise InvalidScript("this chain does not run scripts", rule="script.off", field="script")

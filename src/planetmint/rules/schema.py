@@ -8,15 +8,18 @@ Source: transactions 1.1, 2 and 3; bounds in consensus-and-storage 8.
 
 import re
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from planetmint.conditions import details_uri, is_condition_uri, read_details
+from planetmint.model.condition import Ed25519Details
+from planetmint.model.election import ELECTIONS, KEY_TYPES
 from planetmint.model.errors import SchemaValidationError, ThresholdTooDeep
 from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.keys import decode_public_key
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Asset, Operation, Output, OutputRef
+from planetmint.model.validator import MAX_TOTAL_POWER
 
 HEX64 = "^[0-9a-f]{64}$"
 AMOUNT = "^[0-9]{1,20}$"
@@ -25,6 +28,9 @@ FULFILLMENT = "^[a-zA-Z0-9_-]*$"
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _AMOUNT = re.compile(r"[0-9]{1,20}")
 _FULFILLMENT = re.compile(r"[a-zA-Z0-9_-]*")
+
+_NAMING = frozenset({Operation.TRANSFER, Operation.VOTE})
+"""Operations that only name an asset."""
 
 _TYPE_NAMES = {dict: "object", list: "array", str: "string"}
 
@@ -201,24 +207,39 @@ def _read_output(value: JsonValue, field: str, parameters: ChainParameters) -> O
     return Output(int(amount), public_keys, details, uri)
 
 
+def check_electoral(outputs: Sequence[Output | TooDeep]) -> None:
+    """Outputs of elections and votes are locked to a single ed25519 key each (transactions 3)."""
+    for index, output in enumerate(outputs):
+        if isinstance(output, TooDeep) or type(output.details) is not Ed25519Details:
+            raise invalid(
+                "the condition of an election's or vote's output must be a single ed25519 key",
+                "ed25519",
+                f"outputs[{index}].condition",
+            )
+
+
 def read_assets(members: JsonObject, version: str, operation: Operation) -> tuple[Asset, ...]:
     """Read `asset` (2.0) or `assets` (3.0) as the operation asks for it."""
     if version == "2.0":
         return (_read_asset_2_0(members["asset"], operation),)
     value = members["assets"]
-    if operation is Operation.CREATE:
-        if value is None:
-            return ()
+    if operation is Operation.CREATE and value is None:
+        return ()
+    if operation is Operation.CREATE or operation in ELECTIONS:
         (item,) = read_array(value, "assets", at_least=1, at_most=1)
+        if operation in ELECTIONS:
+            return (_read_election(item, "assets[0]", operation),)
         return (Asset(None, _read_data(item, "assets[0]", nullable=True)),)
     items = read_array(value, "assets", at_least=1)
-    mixed = operation is not Operation.TRANSFER
+    mixed = operation not in _NAMING
     return tuple(_read_asset_3_0(item, f"assets[{index}]", mixed) for index, item in enumerate(items))
 
 
 def _read_asset_2_0(value: JsonValue, operation: Operation) -> Asset:
-    if operation is Operation.TRANSFER:
+    if operation in _NAMING:
         return Asset(read_hash(read_members(value, "asset", ("id",))["id"], "asset.id"))
+    if operation in ELECTIONS:
+        return _read_election(value, "asset", operation)
     data = read_members(value, "asset", ("data",))["data"]
     if data is not None and not isinstance(data, (str, dict)):
         raise invalid(f"{show(data)} is not valid under any of the given schemas", "type", "asset.data")
@@ -229,6 +250,33 @@ def _read_asset_3_0(value: JsonValue, field: str, mixed: bool) -> Asset:
     if mixed and "id" not in read_object(value, field):
         return Asset(None, _read_data(value, field, nullable=False))
     return Asset(read_hash(read_members(value, field, ("id",))["id"], f"{field}.id"))
+
+
+def _read_election(value: JsonValue, field: str, operation: Operation) -> Asset:
+    data = read_members(value, field, ("data",))["data"]
+    candidate = ("node_id", "power", "public_key") if operation is Operation.VALIDATOR_ELECTION else ()
+    members = read_members(data, f"{field}.data", candidate, ("seed",))
+    if "seed" in members:
+        read_text(members["seed"], f"{field}.data.seed")
+    if candidate:
+        _check_candidate(members, f"{field}.data")
+    return Asset(None, data)
+
+
+def _check_candidate(members: JsonObject, field: str) -> None:
+    read_text(members["node_id"], f"{field}.node_id")
+    power = members["power"]
+    if not isinstance(power, int) or isinstance(power, bool):
+        raise invalid(f"{show(power)} is not of type 'integer'", "type", f"{field}.power")
+    if power < 0:
+        raise invalid(f"{show(power)} is less than the minimum of 0", "minimum", f"{field}.power")
+    if power > MAX_TOTAL_POWER:
+        reason = f"{show(power)} is greater than the maximum of {MAX_TOTAL_POWER}"
+        raise invalid(reason, "maximum", f"{field}.power")
+    key = read_members(members["public_key"], f"{field}.public_key", ("type", "value"))
+    if key["type"] not in KEY_TYPES:
+        raise invalid(f"{show(key['type'])} is not one of {list(KEY_TYPES)}", "enum", f"{field}.public_key.type")
+    read_text(key["value"], f"{field}.public_key.value")
 
 
 def _read_data(value: JsonValue, field: str, *, nullable: bool) -> str | None:

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Mapping
 
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
-from planetmint.rules import compose, create, decompose, transfer
+from planetmint.rules import compose, create, decompose, election, transfer, vote
 from planetmint.rules.spending import SignatureCheck, check_signatures
 from planetmint.state.view import StateView
 
@@ -13,6 +13,9 @@ _VERIFY: Mapping[Operation, Callable[[Transaction, StateView, SignatureCheck], N
     Operation.TRANSFER: transfer.verify,
     Operation.COMPOSE: compose.verify,
     Operation.DECOMPOSE: decompose.verify,
+    Operation.VALIDATOR_ELECTION: election.verify,
+    Operation.CHAIN_MIGRATION_ELECTION: election.verify,
+    Operation.VOTE: vote.verify,
 }
 
 

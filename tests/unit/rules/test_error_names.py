@@ -13,7 +13,10 @@ INVALID = {
     *("DoubleSpend", "AssetIdMismatch", "TransactionOwnerError", "MultipleInputsError", "InvalidProposer"),
     *("UnequalValidatorSet", "InvalidPowerChange", "TransactionTooLarge"),
 }
-FAILED = {"StoreError", "StoreFull", "LayoutError", "EngineError", "MempoolFull", "CommitTimeout"}
+FAILED = {
+    *("StoreError", "StoreFull", "LayoutError", "EngineError", "MempoolFull", "CommitTimeout"),
+    *("ChainHalted", "ChainMismatch"),
+}
 
 
 def classes(module: object) -> dict[str, type]:

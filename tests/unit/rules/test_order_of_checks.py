@@ -86,7 +86,7 @@ def test_a_missing_member_is_told_before_the_id_and_a_missing_id_after_the_membe
 
 def test_version_and_operation_are_told_before_members_and_id() -> None:
     base = transaction()
-    for change in ({"version": "1.0"}, {"operation": "VOTE"}, {"version": 2.0}, {"operation": None}):
+    for change in ({"version": "1.0"}, {"operation": "BALLOT"}, {"version": 2.0}, {"operation": None}):
         wrong = base.changed(lambda wire, change=change: wire.update(more=1, id="x", **change), new_id=False)  # type: ignore[misc]
         assert rule_of(wrong) == "schema.enum"
 
