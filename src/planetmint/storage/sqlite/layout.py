@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
+import msgspec
+
+from planetmint.model.election import ChainRecord
 from planetmint.ports.errors import LayoutError, StoreError
 from planetmint.storage.sqlite import lock
 from planetmint.storage.sqlite.session import connect, translated
@@ -20,7 +23,7 @@ from planetmint.storage.sqlite.session import connect, translated
 APPLICATION_ID = 0x504D4E54
 """Stands in the header of the file, so that no other program's file is taken for a ledger."""
 
-VERSION = 1
+VERSION = 2
 """Of the layout, in the file's `user_version`."""
 
 INDEX_BITS = 20
@@ -31,11 +34,9 @@ MAX_INTEGER = 2**63 - 1
 
 Step = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: Mapping[int, Step] = {}
-"""From each older version the step to the next one. Each runs once, in a transaction of its own."""
-
 TABLES = """
-CREATE TABLE chain (founding BLOB NOT NULL);
+-- founding: JSON of Founding. newest: JSON of the newest ChainRecord.
+CREATE TABLE chain (founding BLOB NOT NULL, newest BLOB NOT NULL);
 
 -- next: the sequence number after the block's last transaction. ids: 32 bytes each. events: JSON of BlockEvents.
 -- indexed, round_end, hand: how far the ids have come when the block is stored, see recent.py.
@@ -51,7 +52,11 @@ CREATE TABLE blocks (
 );
 CREATE INDEX blocks_by_next ON blocks (next);
 
+-- height: from which the set holds.
 CREATE TABLE validators (height INTEGER PRIMARY KEY, validators BLOB NOT NULL);
+
+-- election: JSON of ElectionRecord, written anew by each block that changes it.
+CREATE TABLE elections (id BLOB PRIMARY KEY, election BLOB NOT NULL) WITHOUT ROWID;
 
 -- kind: see record.py. body: canonical JSON.
 CREATE TABLE transactions (
@@ -78,6 +83,27 @@ CREATE VIRTUAL TABLE words USING fts5 (
 );
 INSERT INTO words (words, rank) VALUES ('automerge', 0), ('usermerge', 8), ('crisismerge', 64);
 """
+
+
+def _add_elections(connection: sqlite3.Connection) -> None:
+    """From layout 1: elections, and the chain's newest name beside its founding."""
+    connection.execute("CREATE TABLE elections (id BLOB PRIMARY KEY, election BLOB NOT NULL) WITHOUT ROWID")
+    rows = connection.execute("SELECT founding FROM chain").fetchall()
+    connection.execute("DROP TABLE chain")
+    connection.execute("CREATE TABLE chain (founding BLOB NOT NULL, newest BLOB NOT NULL)")
+    for (founding,) in rows:
+        newest = ChainRecord(msgspec.json.decode(founding, type=_Named).chain_id)
+        connection.execute("INSERT INTO chain VALUES (?, ?)", (founding, msgspec.json.encode(newest)))
+
+
+class _Named(msgspec.Struct):
+    """Of a founding document what a step needs."""
+
+    chain_id: str
+
+
+MIGRATIONS: Mapping[int, Step] = {1: _add_elections}
+"""From each older version the step to the next one. Each runs once, in a transaction of its own."""
 
 
 def place_of(sequence: int, index: int) -> int:

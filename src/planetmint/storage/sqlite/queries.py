@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from planetmint.model.election import ElectionRecord
 from planetmint.model.json import canonical
 from planetmint.model.search import SearchQuery
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef
@@ -22,6 +23,15 @@ from planetmint.storage.sqlite.session import Row, Session
 ID_BYTES = 32
 
 HEAD = "SELECT height, next, header FROM blocks ORDER BY height DESC LIMIT 1"
+
+NEWEST = "SELECT height, (SELECT newest FROM chain) FROM validators ORDER BY height DESC LIMIT 2"
+"""Heights of the newest validator sets, newest first, and the chain record."""
+
+VALIDATORS = "SELECT validators FROM validators WHERE height = ?"
+
+CHAIN = "SELECT newest FROM chain"
+
+ELECTIONS = "SELECT election FROM elections ORDER BY id"
 
 SUMMARY = "SELECT header, ids FROM blocks WHERE height = ?"
 
@@ -197,6 +207,17 @@ def outputs(
     for place, output, spender in session.rows(_OUTPUTS, (json.dumps(list(places)),)):
         ref = places[place]
         found[ref] = record.decode_output(output).to_record(ref, None if spender is None else spender.hex())
+    return found
+
+
+def elections(session: Session, election_ids: Iterable[str]) -> dict[str, ElectionRecord]:
+    """Those of the elections that there are."""
+    wanted = [key for item in election_ids if (key := _id_bytes(item)) is not None]
+    found: dict[str, ElectionRecord] = {}
+    for key in wanted:
+        row = session.row("SELECT election FROM elections WHERE id = ?", (key,))
+        if row is not None:
+            found[key.hex()] = record.decode_election(row[0])
     return found
 
 

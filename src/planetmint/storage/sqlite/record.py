@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Founding
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.json import JsonValue
 from planetmint.model.search import VERBATIM_LENGTH, tokens_of
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
@@ -47,6 +48,7 @@ SAVE_SCHEMA = f"""
 CREATE TEMP VIEW saved_block AS SELECT 0 AS height, 0 AS first, 0 AS next, x'' AS header, x'' AS ids,
     x'' AS events, x'' AS bodies, '[]' AS body_spans, '[]' AS id_hashes, x'' AS outputs,
     '{{}}' AS output_spans, '{{}}' AS spends, '[]' AS words, NULL AS validators,
+    NULL AS chain, x'' AS election_ids, x'' AS elections, '[]' AS election_spans,
     '{{}}' AS indexed_ids, 0 AS indexed, 0 AS round_end, 0 AS hand;
 
 CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
@@ -81,12 +83,27 @@ CREATE TEMP TRIGGER save_block INSTEAD OF INSERT ON saved_block BEGIN
     FROM json_each(NEW.words);
 
     INSERT INTO validators SELECT NEW.height + 1, NEW.validators WHERE NEW.validators IS NOT NULL;
+
+    UPDATE chain SET newest = NEW.chain WHERE NEW.chain IS NOT NULL;
+
+    INSERT OR REPLACE INTO elections
+    SELECT substr(NEW.election_ids, 1 + 32 * key, 32),
+        substr(NEW.elections, 1 + (value >> {_LENGTH_BITS}), value & {(1 << _LENGTH_BITS) - 1})
+    FROM json_each(NEW.election_spans);
 END;
 """
 """Made anew on every connection that writes; never part of the file."""
 
-SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 18)})"
+SAVE = f"INSERT INTO saved_block VALUES ({', '.join('?' * 22)})"
 
+SAVE_WORDS = """
+    INSERT INTO words (rowid, asset, metadata, links)
+    SELECT ?1 + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(?2)
+"""
+"""Words of transactions from a sequence number on: those of many blocks at once make one segment of the index."""
+
+BEGIN_CHAIN = "UPDATE chain SET newest = ?"
 
 MERGE = "INSERT INTO words (words, rank) VALUES ('merge', ?)"
 """Merges about so many pages of the word index; changes at most one row where there is nothing to merge."""
@@ -139,6 +156,8 @@ decode_header = _decoder(BlockHeader)
 decode_events = _decoder(tuple[BlockEvents, ...])
 decode_output = _decoder(StoredOutput)
 decode_validators = _decoder(tuple[Validator, ...])
+decode_election = _decoder(ElectionRecord)
+decode_chain = _decoder(ChainRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +175,9 @@ def parameters_of(
 
     Args:
         first: Sequence number of the block's first transaction.
-        sequences: Of the older transactions whose outputs it spends.
+        sequences: Of the older transactions whose outputs it spends; others are allowed.
         step: What the block takes along into the tree of ids.
-        words: As `words_of` gives them.
+        words: As `words_of` gives them; none where they are stored by `SAVE_WORDS`.
 
     Raises:
         StoreError: A repeated transaction, a spend of an unknown one, or a part longer than the layout allows.
@@ -178,6 +197,7 @@ def parameters_of(
         (place, start << _LENGTH_BITS | length)
         for place, (start, length) in zip(places, outputs.spans, strict=True)
     ]
+    elections = _join([encode(item) for item in block.elections])
     return (
         block.header.height,
         first,
@@ -193,6 +213,10 @@ def parameters_of(
         _pairs([(_place(spend.ref, known, sequences), _number(spend.spender, known)) for spend in block.spent]),
         encode(words),
         None if block.validators is None else encode(block.validators),
+        None if block.chain is None else encode(block.chain),
+        bytes.fromhex("".join(item.election_id for item in block.elections)),
+        elections.data,
+        encode([start << _LENGTH_BITS | length for start, length in elections.spans]),
         _pairs(step.entries),
         *step.progress,
     )

@@ -8,16 +8,18 @@ long runs in a few reader threads. Readers see what is committed and wait for no
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, BlockSummary, Founding
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.search import SearchQuery
 from planetmint.model.transaction import Operation, OutputRef
 from planetmint.model.validator import ValidatorSet
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import Cursor, Found, Page, Paging, StateReads, StoredBlock
+from planetmint.storage.checks import check_begins
 from planetmint.storage.snapshot import Snapshot
 from planetmint.storage.sqlite import layout, lock, queries, record
 from planetmint.storage.sqlite.layout import MAX_INTEGER
@@ -36,6 +38,14 @@ _SHORT = 100
 """Lists made from at most so many index entries are read in the event loop."""
 
 
+class _Newest(NamedTuple):
+    """What holds after the newest block: the validator set, the heights of it and the one before, the chain."""
+
+    validators: ValidatorSet = ()
+    heights: tuple[int, ...] = ()
+    chain: ChainRecord = ChainRecord("")
+
+
 class SqliteStore:
     """Implements `Store` over one file.
 
@@ -48,7 +58,8 @@ class SqliteStore:
         self._path = path / FILE_NAME if path.is_dir() else path
         self._read_only = read_only
         self._lock: int | None = None
-        self._validators: tuple[int, ValidatorSet] = (-1, ())
+        self._newest_row: object = None
+        self._newest_read = _Newest()
         self._workers: Workers | None = None
         self._recent: RecentIds | None = None
 
@@ -108,25 +119,30 @@ class SqliteStore:
     async def save_block(self, block: BlockRecord) -> None:
         """See `Store`."""
         self._check_writable()
-        session = self._open.inline
-        head = session.row(queries.HEAD)
-        if head is None or block.header.height != head[0] + 1:
-            raise StoreError(
-                f"block {block.header.height} does not follow block {-1 if head is None else head[0]}"
-            )
-        ids = [item.id for item in block.transactions]
+        first = self._place_after_head(block)
         recent = self._recent_ids()
-        known = queries.sequences(session, recent, [item for item in ids if recent.get(item) is not None])
-        if known:
-            raise StoreError(f"block {block.header.height} repeats the stored transactions {', '.join(known)}")
-        older = {spend.ref.transaction_id for spend in block.spent}.difference(ids)
-        step = recent.step(len(ids))
-        sequences = queries.sequences(session, recent, older)
+        older = self._older(block, recent, {})
+        step = recent.step(len(block.transactions))
         words = await _words(block)
-        parameters = record.parameters_of(block, head[1], sequences, step, words)
-        recent.add(ids, head[1])
+        parameters = record.parameters_of(block, first, older, step, words)
+        recent.add([item.id for item in block.transactions], first)
         # What was begun ends, also where the caller is cancelled: the ids must be known once they are stored.
         await asyncio.shield(self._save(parameters, recent, step))
+
+    async def save_blocks(self, blocks: Sequence[BlockRecord]) -> None:
+        """See `Store`."""
+        self._check_writable()
+        if not blocks:
+            return
+        first = self._place_after_head(blocks[0])
+        words = [one for block in blocks for one in await _words(block)]
+        rows = await self._rows(blocks, first)
+        await asyncio.shield(self._save_all(rows, first, record.encode(words)))
+
+    async def begin_chain(self, chain: ChainRecord) -> None:
+        """See `Store`."""
+        self._check_writable()
+        await self._open.write(lambda session: _begin_chain(session, chain))
 
     async def head(self) -> BlockHeader | None:
         """See `Store`."""
@@ -141,8 +157,10 @@ class SqliteStore:
             wanted = {*reads.transaction_ids, *(ref.transaction_id for ref in reads.outputs)}
             sequences = queries.sequences(session, recent, wanted)
             outputs = queries.outputs(session, reads.outputs, sequences)
-            validators = self._newest_validators(session)
-        return Snapshot(sequences.keys() & set(reads.transaction_ids), outputs, validators)
+            elections = queries.elections(session, reads.elections)
+            newest = self._newest(session)
+        known = sequences.keys() & set(reads.transaction_ids)
+        return Snapshot(known, outputs, newest.validators, newest.heights, elections, newest.chain)
 
     async def transaction(self, transaction_id: str) -> bytes | None:
         """See `Store`."""
@@ -216,7 +234,12 @@ class SqliteStore:
 
     async def validators(self) -> ValidatorSet:
         """See `Store`."""
-        return self._newest_validators(self._open.inline)
+        return self._newest(self._open.inline).validators
+
+    async def elections(self) -> tuple[ElectionRecord, ...]:
+        """See `Store`."""
+        rows = await self._open.read(lambda session: session.rows(queries.ELECTIONS))
+        return tuple(record.decode_election(row[0]) for row in rows)
 
     @property
     def _open(self) -> Workers:
@@ -228,6 +251,55 @@ class SqliteStore:
         if self._read_only:
             raise StoreError(f"{self._path} is open for reading alone")
 
+    def _place_after_head(self, block: BlockRecord) -> int:
+        """Sequence number that the transactions of `block` begin with; StoreError unless it follows the head."""
+        head = self._open.inline.row(queries.HEAD)
+        if head is None or block.header.height != head[0] + 1:
+            newest = -1 if head is None else head[0]
+            raise StoreError(f"block {block.header.height} does not follow block {newest}")
+        place: int = head[1]
+        return place
+
+    def _older(self, block: BlockRecord, recent: RecentIds, pending: Mapping[str, int]) -> dict[str, int]:
+        """Sequence numbers of the older transactions whose outputs a block spends.
+
+        Args:
+            pending: Those of transactions that are about to be stored with it.
+
+        Raises:
+            StoreError: It repeats a transaction.
+        """
+        ids = [item.id for item in block.transactions]
+        session = self._open.inline
+        known = queries.sequences(session, recent, [item for item in ids if recent.get(item) is not None])
+        known |= {item: pending[item] for item in ids if item in pending}
+        if known:
+            raise StoreError(f"block {block.header.height} repeats the stored transactions {', '.join(known)}")
+        older = {spend.ref.transaction_id for spend in block.spent}.difference(ids)
+        found = {item: pending[item] for item in older if item in pending}
+        return found | queries.sequences(session, recent, older.difference(found))
+
+    async def _rows(self, blocks: Sequence[BlockRecord], first: int) -> list[Row]:
+        """Parameters of each of several blocks, which count as stored in what is known of ids; without words."""
+        recent = self._recent_ids()
+        pending: dict[str, int] = {}
+        rows: list[Row] = []
+        try:
+            for block in blocks:
+                ids = [item.id for item in block.transactions]
+                older = self._older(block, recent, pending)
+                step = recent.step(len(ids))
+                rows.append(record.parameters_of(block, first, older, step, ()))
+                recent.done(step)
+                recent.add(ids, first)
+                pending |= {item: first + place for place, item in enumerate(ids)}
+                first += len(ids)
+                await asyncio.sleep(0)
+        except BaseException:
+            self._recent = None
+            raise
+        return rows
+
     async def _save(self, parameters: Row, recent: RecentIds, step: Step) -> None:
         try:
             await self._open.save(parameters)
@@ -237,6 +309,13 @@ class SqliteStore:
             raise
         recent.done(step)
 
+    async def _save_all(self, rows: Sequence[Row], first: int, words: bytes) -> None:
+        try:
+            await self._open.save_all(rows, first, words)
+        except BaseException:
+            self._recent = None
+            raise
+
     def _recent_ids(self) -> RecentIds:
         """Ids that are not in the tree of ids yet; where this process only reads, another one adds to them."""
         if self._recent is None or len(self._recent) > 4 * ROUND:
@@ -245,15 +324,13 @@ class SqliteStore:
             queries.load_ids(self._open.inline, self._recent)
         return self._recent
 
-    def _newest_validators(self, session: Session) -> ValidatorSet:
-        """The newest set, decoded once."""
-        height = session.row("SELECT max(height) FROM validators")
-        if height is None or height[0] is None:
-            return ()
-        if height[0] != self._validators[0]:
-            row = session.row("SELECT validators FROM validators WHERE height = ?", height)
-            self._validators = (height[0], record.decode_validators(row[0]) if row else ())
-        return self._validators[1]
+    def _newest(self, session: Session) -> _Newest:
+        """What holds after the newest block; decoded once."""
+        rows = session.rows(queries.NEWEST)
+        if rows != self._newest_row:
+            self._newest_read = _read_newest(session, rows)
+            self._newest_row = rows
+        return self._newest_read
 
     async def _list(self, links: Collection[str], job: Callable[[Session], T]) -> T:
         """Run `job` in the event loop where few transactions stand under `links`, else beside it."""
@@ -291,11 +368,28 @@ async def _words(block: BlockRecord) -> list[record.Words]:
 def _found(session: Session, founding: Founding, header: BlockHeader) -> None:
     """Write the founding and block 0 in one transaction."""
     with session.snapshot():
-        session.rows("INSERT INTO chain VALUES (?)", (record.encode(founding),))
+        name = record.encode(ChainRecord(founding.chain_id))
+        session.rows("INSERT INTO chain VALUES (?, ?)", (record.encode(founding), name))
         session.rows("INSERT INTO validators VALUES (1, ?)", (record.encode(founding.validators),))
         events = record.encode(BlockEvents(0, header.app_hash, ()))
         values = (0, 0, record.encode(header), b"", *Progress(), events)
         session.rows(f"INSERT INTO blocks VALUES ({', '.join('?' * len(values))})", values)
+
+
+def _begin_chain(session: Session, chain: ChainRecord) -> None:
+    """Replace the chain record where it is that of the same chain."""
+    row = session.row(queries.CHAIN)
+    check_begins(None if row is None else record.decode_chain(row[0]), chain)
+    session.rows(record.BEGIN_CHAIN, (record.encode(chain),))
+
+
+def _read_newest(session: Session, rows: Sequence[Row]) -> _Newest:
+    """From the rows of `queries.NEWEST`."""
+    if not rows or rows[0][1] is None:
+        return _Newest()
+    row = session.row(queries.VALIDATORS, (rows[0][0],))
+    validators = record.decode_validators(row[0]) if row else ()
+    return _Newest(validators, tuple(row[0] for row in rows), record.decode_chain(rows[0][1]))
 
 
 def _is_text(text: str) -> bool:

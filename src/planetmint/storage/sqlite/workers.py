@@ -8,7 +8,7 @@ into the file, so that no block has to wait for either.
 import asyncio
 import queue
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from planetmint.ports.errors import StoreError
-from planetmint.storage.sqlite.record import MERGE, SAVE, SAVE_SCHEMA
+from planetmint.storage.sqlite.record import MERGE, SAVE, SAVE_SCHEMA, SAVE_WORDS
 from planetmint.storage.sqlite.session import Row, Session, connect
 
 T = TypeVar("T")
@@ -66,9 +66,31 @@ class Workers:
     async def save(self, parameters: Row) -> None:
         """Store a block; durable when this returns. What is left to do for its pages is done later."""
         await self.write(lambda session: session.rows(SAVE, parameters))
+        self._tidy(_size(parameters))
+
+    async def save_all(self, blocks: Sequence[Row], first: int, words: bytes) -> None:
+        """Store several blocks in one transaction, whose words are given beside them.
+
+        Args:
+            blocks: Parameters of each.
+            first: Sequence number of their first transaction.
+            words: JSON of all their words.
+        """
+
+        def job(session: Session) -> None:
+            with session.snapshot():
+                for parameters in blocks:
+                    session.rows(SAVE, parameters)
+                session.rows(SAVE_WORDS, (first, words))
+
+        await self.write(job)
+        self._tidy(len(words) + sum(map(_size, blocks)))
+
+    def _tidy(self, written: int) -> None:
+        """Have done later what so many bytes leave to do."""
         if self._closed:
             return
-        pages = sum(len(item) for item in parameters if isinstance(item, bytes)) // _PAGE_BYTES
+        pages = written // _PAGE_BYTES
         self._unmerged += 1 + pages // 4
         self._uncopied += 8 + 2 * pages
         if self._unmerged >= _MERGE_PAGES:
@@ -122,6 +144,11 @@ class Workers:
             if length >= _LONG_LOG_PAGES:
                 self._write_thread.submit(self._writer.rows, "PRAGMA wal_checkpoint(PASSIVE)").result()
         self._copying = False
+
+
+def _size(parameters: Row) -> int:
+    """Bytes of what a block writes, roughly."""
+    return sum(len(item) for item in parameters if isinstance(item, bytes))
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:
