@@ -17,7 +17,7 @@ import pytest
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.json import NOT_JSON
 from planetmint.testing.invalid import InvalidCase, catalogue
-from tests.support.ledger import PUBLIC, START, Running, running
+from tests.support.ledger import PUBLIC, START, Running, running, standing
 from tests.support.node import HOST, NodeProcess
 
 CASES = catalogue()
@@ -54,7 +54,7 @@ async def node() -> AsyncIterator[Running]:
 
 async def execute(node: Running, raws: list[bytes]) -> list[Verdict]:
     """Decide and commit a block; the verdict on each of its transactions."""
-    height = (await node.lifecycle.info()).height + 1
+    height = (await standing(node)).height + 1
     block = await node.lifecycle.finalize_block(height, START + height, PUBLIC, raws)
     await node.lifecycle.commit()
     return [verdict_of(verdict) for verdict in block.verdicts]
@@ -62,7 +62,8 @@ async def execute(node: Running, raws: list[bytes]) -> list[Verdict]:
 
 async def test_the_mempool_check_refuses_the_catalogue(node: Running) -> None:
     assert set(await execute(node, SETUP)) == {None}
-    found = {case.name: verdict_of(await node.lifecycle.check_tx(case.transaction)) for case in CASES}
+    verdicts = await node.lifecycle.check_txs([case.transaction for case in CASES])
+    found = {case.name: verdict_of(verdict) for case, verdict in zip(CASES, verdicts, strict=True)}
     assert differences(found) == {}
 
 
@@ -93,28 +94,29 @@ async def test_a_proposal_leaves_the_catalogue_out_on_top_of_an_earlier_block(no
 async def test_a_proposal_leaves_the_catalogue_out_on_top_of_the_same_proposal(node: Running) -> None:
     raws = [raw for case in CASES for raw in (*dict.fromkeys(case.setup), case.transaction)]
     assert await node.lifecycle.prepare_proposal(raws, 10**9) == SETUP
-    assert (await node.lifecycle.info()).height == 0
+    assert (await standing(node)).height == 0
 
 
 async def test_a_proposed_block_with_the_catalogue_may_be_voted_for_and_changes_nothing(node: Running) -> None:
     raws = [raw for case in CASES for raw in (*dict.fromkeys(case.setup), case.transaction)]
     assert await node.lifecycle.process_proposal(1, raws) is True
     assert not await node.lifecycle.process_proposal(2, raws)
-    assert (await node.lifecycle.info()).height == 0
+    assert (await standing(node)).height == 0
     assert set(await execute(node, SETUP)) == {None}
 
 
 async def test_a_block_with_refused_transactions_alone_keeps_the_app_hash(node: Running) -> None:
-    before = await node.lifecycle.info()
+    before = await standing(node)
     verdicts = await execute(node, [case.transaction for case in CASES if not case.setup])
     assert None not in verdicts
-    assert (await node.lifecycle.info()).app_hash == before.app_hash
+    assert (await standing(node)).app_hash == before.app_hash
 
 
 async def test_consensus_bytes_that_are_not_canonical_are_refused(node: Running) -> None:
     transaction = SETUP[0]
     padded = transaction.replace(b'"amount":', b'"amount": ', 1)
-    assert verdict_of(await node.lifecycle.check_tx(padded)) == ("SchemaValidationError", "canonical")
+    (verdict,) = await node.lifecycle.check_txs([padded])
+    assert verdict_of(verdict) == ("SchemaValidationError", "canonical")
     assert await node.lifecycle.prepare_proposal([padded, transaction], 10**9) == [transaction]
     assert await execute(node, [padded, transaction]) == [("SchemaValidationError", "canonical"), None]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from planetmint.ports.store import Paging
 from planetmint.testing.build import Builder, Built, Dialect, all_of, public_key
 from tests.support import app_hash
-from tests.support.ledger import PUBLIC, START, Running, running
+from tests.support.ledger import PUBLIC, START, Running, running, standing
 
 A, B, C = (Builder(dialect) for dialect in Dialect)
 
@@ -48,14 +48,14 @@ orders = (
 
 async def block_of(node: Running, raws: Sequence[bytes]) -> list[str | None]:
     """Decide and store a block; class and rule of each verdict."""
-    height = (await node.lifecycle.info()).height + 1
+    height = (await standing(node)).height + 1
     outcome = await node.lifecycle.finalize_block(height, START + height, PUBLIC, raws)
     await node.lifecycle.commit()
     return [None if verdict is None else f"{verdict.code} {verdict.rule}" for verdict in outcome.verdicts]
 
 
 async def stored_ids(node: Running) -> list[str]:
-    head = (await node.lifecycle.info()).height
+    head = (await standing(node)).height
     summaries = [await node.store.summary(height) for height in range(head + 1)]
     return [one for summary in summaries if summary is not None for one in summary.transaction_ids]
 
@@ -117,7 +117,7 @@ def test_a_proposal_is_the_accepted_part_of_the_mempool_in_its_order(
 def test_app_hashes_are_those_of_decision_2_for_any_history(blocks: list[list[int]]) -> None:
     async def run() -> None:
         async with running(make_blocks=False) as node:
-            previous = (await node.lifecycle.info()).app_hash
+            previous = (await standing(node)).app_hash
             for height, order in enumerate(blocks, 1):
                 raws = [UNIVERSE[number] for number in order]
                 verdicts = await block_of(node, raws)
@@ -125,7 +125,7 @@ def test_app_hashes_are_those_of_decision_2_for_any_history(blocks: list[list[in
                     json.loads(raw) for raw, verdict in zip(raws, verdicts, strict=True) if verdict is None
                 ]
                 expected = app_hash.next_hash(previous, height, accepted)
-                previous = (await node.lifecycle.info()).app_hash
+                previous = (await standing(node)).app_hash
                 assert previous == expected
 
     asyncio.run(run())

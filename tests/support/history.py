@@ -17,7 +17,7 @@ from planetmint.ports.store import Store
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.sqlite import SqliteStore
 from planetmint.testing.build import Builder, Built, Dialect, Wire, all_of, m_of_n
-from tests.support.ledger import PUBLIC, SECRET, START, running
+from tests.support.ledger import PUBLIC, SECRET, START, running, standing
 
 A, B, C = (Builder(dialect) for dialect in Dialect)
 
@@ -71,7 +71,7 @@ async def play(store: Store) -> dict[str, list[object]]:
     headers: list[object] = []
     verdicts: list[object] = []
     async with running(store, make_blocks=False) as node:
-        hashes.append((await node.lifecycle.info()).app_hash)
+        hashes.append((await standing(node)).app_hash)
         for height, block in enumerate(history(), 1):
             raws = [item if isinstance(item, bytes) else item.canonical for item, _ in block]
             outcome = await node.lifecycle.finalize_block(height, START + height, PUBLIC, raws)

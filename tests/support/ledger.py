@@ -14,7 +14,7 @@ from planetmint.consensus.solo import SoloEngine
 from planetmint.model.block import BlockEvents, BlockRecord
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.validator import Validator
-from planetmint.ports.consensus import Consensus
+from planetmint.ports.consensus import ChainInfo, Consensus
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import Store
 from planetmint.storage.memory import MemoryStore
@@ -94,3 +94,10 @@ async def running(
         await engine.stop()
         verifier.close()
         await store.close()
+
+
+async def standing(node: Running) -> ChainInfo:
+    """Where the application stands, on a chain that is founded."""
+    info = await node.lifecycle.info()
+    assert info is not None
+    return info

@@ -8,16 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
+from planetmint.app.admission import Admission, Refusal, committed
 from planetmint.app.application import BulkOutcome, Mode
-from planetmint.app.intake import committed, hand_over, read_body, refuse_in_trouble
-from planetmint.app.lifecycle import BlockLifecycle, Waiter, reads_of
-from planetmint.app.signatures import LARGE, Verifier
+from planetmint.app.lifecycle import Waiter, reads_of
+from planetmint.app.signatures import LARGE
 from planetmint.model import json
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
-from planetmint.model.transaction import Transaction
-from planetmint.ports.consensus import Consensus
+from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.ports.errors import EngineError, MempoolFull, StoreError
-from planetmint.ports.store import Store
 from planetmint.rules import created_outputs, verify_transaction
 from planetmint.state.overlay import Overlay
 
@@ -28,7 +26,8 @@ _CHUNK_BYTES = 1_000_000
 _TURN_BYTES = 65_536
 """After so much text others have their turn in the event loop."""
 
-Refusal = InvalidTransaction | StoreError | EngineError
+Answer = Waiter | Refusal | None
+"""What a line's outcome waits for, or why it is refused; None where it is taken and that is all."""
 
 
 async def submit_lines(session: "BulkSession", lines: AsyncIterator[bytes]) -> AsyncIterator[BulkOutcome]:
@@ -62,22 +61,9 @@ async def submit_lines(session: "BulkSession", lines: AsyncIterator[bytes]) -> A
 class BulkSession:
     """The state of one bulk submission: its accepted lines that are in no block yet."""
 
-    def __init__(
-        self,
-        store: Store,
-        lifecycle: BlockLifecycle,
-        consensus: Consensus,
-        verifier: Verifier,
-        *,
-        mode: Mode,
-        commit_timeout: float,
-    ) -> None:
-        self._store = store
-        self._lifecycle = lifecycle
-        self._consensus = consensus
-        self._verifier = verifier
+    def __init__(self, admission: Admission, mode: Mode) -> None:
+        self._admission = admission
         self._mode = mode
-        self._commit_timeout = commit_timeout
         self._uncommitted: dict[str, Transaction] = {}
         self._full: MempoolFull | None = None
 
@@ -88,17 +74,15 @@ class BulkSession:
             overlay = await self._overlay([item for item in decoded if isinstance(item, Transaction)])
         except StoreError as error:
             return [BulkOutcome(name, error) for name in await self._ids(lines, decoded)]
-        answers: list[Waiter | Refusal | None] = []
+        answers: list[Answer] = [None] * len(decoded)
         try:
-            for item in decoded:
-                # One by one: what was taken before something ends this has to be known below.
-                answers.append(await self._take(item, overlay))  # noqa: PERF401
+            await self._take(decoded, overlay, answers)
             refusals = await self._settle(answers)
         finally:
             # Those who are still waiting, where this ends before its time.
-            for item, answer in zip(decoded, answers, strict=False):
+            for item, answer in zip(decoded, answers, strict=True):
                 if isinstance(item, Transaction) and isinstance(answer, asyncio.Future):
-                    self._lifecycle.forget(item, answer)
+                    self._admission.lifecycle.forget(item, answer)
         return list(map(BulkOutcome, await self._ids(lines, decoded), refusals))
 
     async def _ids(self, lines: Sequence[bytes], decoded: Sequence[Transaction | Refusal]) -> list[str | None]:
@@ -110,13 +94,13 @@ class BulkSession:
             elif len(line) < LARGE:
                 ids.append(_claimed_id(line))
             else:
-                ids.append(await self._verifier.apart(partial(_claimed_id, line)))
+                ids.append(await self._admission.verifier.apart(partial(_claimed_id, line)))
         return ids
 
-    async def _settle(self, answers: Sequence[Waiter | Refusal | None]) -> list[Refusal | None]:
+    async def _settle(self, answers: Sequence[Answer]) -> list[Refusal | None]:
         """Wait for the blocks of some lines, for all of them together no longer than for one."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._commit_timeout
+        deadline = loop.time() + self._admission.commit_timeout
         refusals = []
         for answer in answers:
             if isinstance(answer, asyncio.Future):
@@ -137,15 +121,15 @@ class BulkSession:
 
     async def _decode(self, line: bytes) -> Transaction | Refusal:
         try:
-            refuse_in_trouble(self._consensus)
-            return await read_body(line, self._lifecycle, self._verifier)
-        except (InvalidTransaction, StoreError) as refusal:
+            self._admission.refuse_in_trouble()
+            return await self._admission.read(line)
+        except (InvalidTransaction, StoreError, EngineError) as refusal:
             return refusal
 
     async def _overlay(self, transactions: Sequence[Transaction]) -> Overlay:
         """Committed state with the accepted lines that are in no block yet on top."""
-        await self._verifier.verify(transactions)
-        view = await self._store.read_state(reads_of([*self._uncommitted.values(), *transactions]))
+        await self._admission.verifier.verify(transactions)
+        view = await self._admission.store.read_state(reads_of([*self._uncommitted.values(), *transactions]))
         overlay = Overlay(view)
         waiting, self._uncommitted = self._uncommitted, {}
         for item in waiting.values():
@@ -156,44 +140,105 @@ class BulkSession:
             self._uncommitted[item.id] = item
         return overlay
 
-    async def _take(self, item: Transaction | Refusal, overlay: Overlay) -> Waiter | Refusal | None:
-        """Verify one line and hand it over; the answer is what its outcome waits for, or why it is refused."""
-        if not isinstance(item, Transaction):
-            return item
-        if self._full is not None:
-            return self._full
-        waiter: Waiter | None = asyncio.get_running_loop().create_future() if self._mode is Mode.COMMIT else None
-        try:
-            verify_transaction(item, overlay, self._verifier.cache.check)
-            await self._await_parents(item)
-            await hand_over(item, waiter, self._lifecycle, self._consensus)
-        except BaseException as refusal:
+    async def _take(
+        self, decoded: Sequence[Transaction | Refusal], overlay: Overlay, answers: list[Answer]
+    ) -> None:
+        """Verify lines in order and hand them over, in one call as long as none builds on another.
+
+        Args:
+            answers: One per line, to be filled; what is known when this ends early stands there.
+        """
+        group = _Group()
+        for number, item in enumerate(decoded):
+            if not isinstance(item, Transaction):
+                answers[number] = item
+                continue
+            if group.touches(item):
+                await self._hand_over(group, overlay, answers)
+            parents = self._parents(item)
+            if parents:
+                await self._hand_over(group, overlay, answers)
+            if self._full is not None:
+                answers[number] = self._full
+                continue
+            try:
+                verify_transaction(item, overlay, self._admission.verifier.cache.check)
+                await self._await(parents)
+            except (InvalidTransaction, StoreError, EngineError) as refusal:
+                answers[number] = refusal
+                continue
+            group.add(number, item)
+        await self._hand_over(group, overlay, answers)
+
+    async def _hand_over(self, group: "_Group", overlay: Overlay, answers: list[Answer]) -> None:
+        """Give the lines of `group` to the engine and empty it; those taken are in `overlay` from now on."""
+        if not group.lines:
+            return
+        lines, group.lines = group.lines, {}
+        group.spends.clear()
+        group.ids.clear()
+        waiters = [self._waiter() for _ in lines]
+        for number, waiter in zip(lines, waiters, strict=True):
+            answers[number] = waiter
+        refusals = await self._admission.hand_over([*lines.values()], waiters)
+        for (number, item), waiter, refusal in zip(lines.items(), waiters, refusals, strict=True):
+            if refusal is None:
+                overlay.apply(item.id, item.spends, created_outputs(item))
+                self._uncommitted[item.id] = item
+                continue
             if waiter is not None:
-                self._lifecycle.forget(item, waiter)
-            if not isinstance(refusal, (InvalidTransaction, StoreError, EngineError)):
-                raise
+                self._admission.lifecycle.forget(item, waiter)
+            answers[number] = refusal
             if isinstance(refusal, MempoolFull):
                 self._full = refusal
-            return refusal
-        overlay.apply(item.id, item.spends, created_outputs(item))
-        self._uncommitted[item.id] = item
-        return waiter
 
-    async def _await_parents(self, item: Transaction) -> None:
-        """Where the engine checks against committed state only, wait for the lines that this one builds on."""
-        if self._consensus.orders_dependents:
-            return
-        for ref in item.spends:
-            parent = self._uncommitted.get(ref.transaction_id)
-            if parent is None:
-                continue
+    def _waiter(self) -> Waiter | None:
+        return asyncio.get_running_loop().create_future() if self._mode is Mode.COMMIT else None
+
+    def _parents(self, item: Transaction) -> list[Transaction]:
+        """The lines that have to be in a block before this one: those it builds on, for some engines."""
+        if self._admission.consensus.orders_dependents:
+            return []
+        known = self._uncommitted
+        return [known[ref.transaction_id] for ref in item.spends if ref.transaction_id in known]
+
+    async def _await(self, parents: Sequence[Transaction]) -> None:
+        """Wait for the blocks of some lines, for each as long as its sender would."""
+        for parent in parents:
             waiter: Waiter = asyncio.get_running_loop().create_future()
-            self._lifecycle.await_commit(parent, waiter)
+            self._admission.lifecycle.await_commit(parent, waiter)
             try:
-                if await self._store.height_of(parent.id) is None:
-                    await _settled(waiter, self._commit_timeout)
+                if await self._admission.store.height_of(parent.id) is None:
+                    await _settled(waiter, self._admission.commit_timeout)
             finally:
-                self._lifecycle.forget(parent, waiter)
+                self._admission.lifecycle.forget(parent, waiter)
+
+
+class _Group:
+    """Lines that are verified and not handed over: none of them changes what the rules say of another.
+
+    Attributes:
+        lines: By their number, in order.
+        ids: Theirs.
+        spends: The outputs that they spend.
+    """
+
+    def __init__(self) -> None:
+        self.lines: dict[int, Transaction] = {}
+        self.ids: set[str] = set()
+        self.spends: set[OutputRef] = set()
+
+    def touches(self, item: Transaction) -> bool:
+        """Whether `item` has to be judged on top of the group."""
+        return item.id in self.ids or any(
+            ref in self.spends or ref.transaction_id in self.ids for ref in item.spends
+        )
+
+    def add(self, number: int, item: Transaction) -> None:
+        """Take a verified line in."""
+        self.lines[number] = item
+        self.ids.add(item.id)
+        self.spends.update(item.spends)
 
 
 async def _settled(waiter: Waiter, timeout: float) -> Refusal | None:

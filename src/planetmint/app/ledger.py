@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator
 
+from planetmint.app.admission import Admission
 from planetmint.app.application import BulkOutcome, Health, Mode
 from planetmint.app.bulk import BulkSession, submit_lines
 from planetmint.app.feed import CommittedFeed
@@ -33,11 +34,9 @@ class Ledger:
         """
         self.store: Store = store
         self.feed = feed
-        self._lifecycle = lifecycle
         self._consensus = consensus
-        self._verifier = verifier
-        self._commit_timeout = commit_timeout
-        self._intake = Intake(store, lifecycle, consensus, verifier, commit_timeout=commit_timeout)
+        self._admission = Admission(store, lifecycle, consensus, verifier, commit_timeout)
+        self._intake = Intake(self._admission)
 
     async def submit(self, body: bytes, mode: Mode) -> Transaction:
         """See `Application`."""
@@ -45,15 +44,7 @@ class Ledger:
 
     def submit_lines(self, lines: AsyncIterator[bytes], mode: Mode) -> AsyncIterator[BulkOutcome]:
         """See `Application`."""
-        session = BulkSession(
-            self.store,
-            self._lifecycle,
-            self._consensus,
-            self._verifier,
-            mode=mode,
-            commit_timeout=self._commit_timeout,
-        )
-        return submit_lines(session, lines)
+        return submit_lines(BulkSession(self._admission, mode), lines)
 
     def health(self) -> Health:
         """See `Application`."""

@@ -6,6 +6,7 @@ So the store is at height h or at h + 1, and an engine may repeat any call after
 an error may have stored the block all the same: what became of it is read from the store, not guessed.
 """
 
+import base64
 from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -30,11 +31,13 @@ from planetmint.model.election import ChainRecord
 from planetmint.model.errors import InvalidTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
-from planetmint.ports.consensus import ChainInfo, FinalizedBlock
-from planetmint.ports.errors import CommitTimeout, StoreError
+from planetmint.model.validator import ValidatorSet
+from planetmint.ports.consensus import ChainInfo, FinalizedBlock, Migrated
+from planetmint.ports.errors import ChainHalted, ChainMismatch, CommitTimeout, StoreError
 from planetmint.ports.store import StateReads, Store
 from planetmint.rules import decode_canonical, verify_transaction
 from planetmint.state.overlay import Overlay
+from planetmint.state.view import StateView
 
 Waiter = Future[int]
 """Answers with the height of the block that holds a transaction, or raises its verdict."""
@@ -76,6 +79,8 @@ class BlockLifecycle:
         self._waiters: dict[str, list[Waiter]] = {}
         self._founding: Founding | None = None
         self._head: BlockHeader | None = None
+        self._chain: ChainRecord | None = None
+        self._validators: ValidatorSet = ()
         self._finalized: _Finalized | None = None
         self._doubtful: _Finalized | None = None
 
@@ -89,8 +94,21 @@ class BlockLifecycle:
         """Header of the newest durable block; None before the founding."""
         return self._head
 
+    def refuse_if_halted(self) -> None:
+        """Say that no block follows.
+
+        Raises:
+            ChainHalted: A migration was decided, and no engine has begun the chain under its new name.
+        """
+        chain = self._chain
+        if chain is not None and not chain.synced:
+            raise ChainHalted(
+                f"chain migration in progress: the chain waits at block {chain.shift} to go on as "
+                f"{chain.chain_id!r}; its history can be read"
+            )
+
     async def load(self) -> bool:
-        """Take the chain's state from the store; whether a chain is founded there.
+        """Take the chain's state from the store, also anew; whether a chain is founded there.
 
         Raises:
             UnknownRules: The chain follows rules that this version does not know.
@@ -100,34 +118,70 @@ class BlockLifecycle:
         if founding is None or head is None:
             return False
         check_parameters(founding.parameters)
+        view = await self._store.read_state(StateReads((), ()))
         self._founding, self._head = founding, head
+        self._chain, self._validators = view.chain(), view.validators()
+        self._finalized = self._doubtful = None
         self._feed.begin(founding.label, head.height)
         return True
 
-    async def info(self) -> ChainInfo:
+    async def info(self) -> ChainInfo | None:
         """See `Lifecycle`."""
-        head = self._require_head()
-        return ChainInfo(
-            head.height, head.app_hash, head.time, ChainRecord(self._founding.chain_id if self._founding else "")
-        )
+        head, chain = self._head, self._chain
+        if head is None or chain is None:
+            return None
+        return ChainInfo(head.height, head.app_hash, head.time, chain, self._validators)
 
-    async def init_chain(self, founding: Founding, header: BlockHeader) -> str:
+    async def init_chain(
+        self, founding: Founding, header: BlockHeader, *, continues: Migrated | None = None
+    ) -> str:
         """See `Lifecycle`."""
-        if not await self.load():
+        loaded = await self.load()
+        if continues is not None:
+            raise ChainMismatch(_needs_backup(continues, self._head))
+        if not loaded:
             check_parameters(founding.parameters)
             await self._store.found(founding, header)
             await self.load()
         if self._founding is None or self._founding.app_hash != founding.app_hash:
-            raise InvariantViolated("the store holds a chain that was founded with another document")
+            raise ChainMismatch(
+                f"the ledger holds the chain {self._founding.chain_id if self._founding else ''!r}, which was "
+                f"founded with another genesis than that of {founding.chain_id!r}"
+            )
         return self._founding.app_hash
 
-    async def check_tx(self, raw: bytes) -> InvalidTransaction | None:
+    async def begin_chain(self, chain_id: str, validators: ValidatorSet) -> str:
         """See `Lifecycle`."""
-        candidate = self._decode(raw)
+        head, chain = self._require_head(), self._require_chain()
+        if chain_id != chain.chain_id:
+            raise ChainMismatch(
+                f"the engine begins the chain {chain_id!r}, but this ledger goes on as {chain.chain_id!r}: give "
+                "the engine the genesis of that chain (`planetmint election migrate` writes it)"
+            )
+        if set(validators) != set(self._validators):
+            raise ChainMismatch(
+                f"the chain {chain_id!r} begins with the validators {_listed(self._validators)}, but the genesis "
+                f"of the engine names {_listed(validators)}"
+            )
+        if head.height != chain.shift:
+            raise ChainMismatch(
+                f"the engine begins the chain {chain_id!r} anew, but this ledger holds blocks of it up to "
+                f"{head.height}: put its data back, or restore a backup that ends with block {chain.shift}"
+            )
+        begun = replace(chain, synced=True)
+        await self._store.begin_chain(begun)
+        self._chain = begun
+        return head.app_hash
+
+    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | None]:
+        """See `Lifecycle`."""
+        candidates = await self._candidates(raws)
+        view = await self._store.read_state(reads_of(_decoded(candidates)))
+        return [self._verdict(candidate, view) for candidate in candidates]
+
+    def _verdict(self, candidate: Candidate, view: StateView) -> InvalidTransaction | None:
         if isinstance(candidate, InvalidTransaction):
             return candidate
-        await self._verifier.verify((candidate,))
-        view = await self._store.read_state(reads_of((candidate,)))
         try:
             verify_transaction(candidate, view, self._verifier.cache.check)
         except InvalidTransaction as verdict:
@@ -277,18 +331,27 @@ class BlockLifecycle:
         if self._decoded.pop(canonical, None) is not None:
             self._decoded_bytes -= len(canonical)
 
+    def refused(self, raw: bytes, verdict: InvalidTransaction) -> None:
+        """See `Lifecycle`."""
+        candidate = self._decode(raw)
+        if isinstance(candidate, Transaction):
+            self._tell(candidate, verdict)
+
     def _wake(self, block: _Finalized) -> None:
         for candidate, verdict in zip(block.candidates, block.result.verdicts, strict=True):
-            if not isinstance(candidate, Transaction):
+            if isinstance(candidate, Transaction):
+                self._tell(candidate, verdict or block.result.height)
+
+    def _tell(self, transaction: Transaction, fate: int | InvalidTransaction) -> None:
+        """Tell who waits for a transaction the height of its block, or why it comes into none."""
+        self.discharge(transaction.canonical)
+        for waiter in self._waiters.pop(transaction.id, ()):
+            if waiter.done():
                 continue
-            self.discharge(candidate.canonical)
-            for waiter in self._waiters.pop(candidate.id, ()):
-                if waiter.done():
-                    continue
-                if verdict is None:
-                    waiter.set_result(block.result.height)
-                else:
-                    waiter.set_exception(verdict)
+            if isinstance(fate, InvalidTransaction):
+                waiter.set_exception(fate)
+            else:
+                waiter.set_result(fate)
 
     def _decode(self, raw: bytes) -> Candidate:
         known = self._decoded.get(raw)
@@ -317,10 +380,32 @@ class BlockLifecycle:
             raise InvariantViolated("no chain is founded yet")
         return self._head
 
+    def _require_chain(self) -> ChainRecord:
+        if self._chain is None:
+            raise InvariantViolated("no chain is founded yet")
+        return self._chain
+
     def _require_finalized(self) -> _Finalized:
         if self._finalized is None:
             raise InvariantViolated("no block was finalized")
         return self._finalized
+
+
+def _needs_backup(continues: Migrated, head: BlockHeader | None) -> str:
+    """What an operator has to do before an engine can go on from a block that the ledger does not hold."""
+    held = "is empty" if head is None else f"ends with block {head.height}"
+    return (
+        f"the genesis of the engine goes on from block {continues.height} with app hash {continues.app_hash}, and "
+        f"this ledger {held}: restore a backup that ends with that block first, or join by state sync"
+    )
+
+
+def _listed(validators: ValidatorSet) -> str:
+    """Keys and powers, for a person."""
+    return ", ".join(
+        f"{base64.b64encode(validator.public_key).decode()} ({validator.power})"
+        for validator in sorted(validators)
+    )
 
 
 def _decoded(candidates: Sequence[Candidate]) -> list[Transaction]:

@@ -12,7 +12,16 @@ from planetmint.http.answers import Answer, Header, json_answer
 from planetmint.model import errors as invalid
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.json import NOT_JSON, JsonObject
-from planetmint.ports.errors import CommitTimeout, EngineError, LayoutError, MempoolFull, StoreError, StoreFull
+from planetmint.ports.errors import (
+    ChainHalted,
+    ChainMismatch,
+    CommitTimeout,
+    EngineError,
+    LayoutError,
+    MempoolFull,
+    StoreError,
+    StoreFull,
+)
 
 NodeError: TypeAlias = InvalidTransaction | StoreError | EngineError
 
@@ -65,6 +74,15 @@ TABLE: dict[type[Exception], Row] = {
     LayoutError: Row(503, "The node's database needs its operator.", logging.ERROR, 60),
     EngineError: Row(503, "The consensus engine does not answer at present.", logging.ERROR, 5),
     MempoolFull: Row(503, "Too many transactions wait for a block already.", logging.WARNING, 1),
+    ChainHalted: Row(
+        503,
+        "A chain migration is in progress. Transactions are taken again when the chain goes on; reads go on now.",
+        logging.WARNING,
+        60,
+    ),
+    ChainMismatch: Row(
+        503, "The consensus engine runs another chain; the node needs its operator.", logging.ERROR, 60
+    ),
     CommitTimeout: Row(
         504,
         "The transaction was in no block in time. It may still be committed: look it up by its id.",

@@ -6,7 +6,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import ChainRecord
@@ -22,12 +22,28 @@ class ChainInfo:
 
     `time` is the block's, in nanoseconds since 1970-01-01T00:00:00Z. `chain` tells how engine heights become
     these, and with `synced` false that the chain waits for an engine to begin it under its new name.
+    `validators` is the newest stored set: the one that such an engine has to begin with.
     """
 
     height: int
     app_hash: str
     time: int
     chain: ChainRecord
+    validators: ValidatorSet
+
+
+class Migrated(NamedTuple):
+    """Where a chain goes on from, as the genesis of an engine says after a migration.
+
+    Attributes:
+        height: Of the block here that concluded the migration.
+        app_hash: After it, 64 hex digits.
+        label: The chain's, as in `Founding`.
+    """
+
+    height: int
+    app_hash: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +73,23 @@ class Lifecycle(Protocol):
         """Where the application stands; height 0 and the founding hash on a new chain, None before that."""
         ...
 
-    async def init_chain(self, founding: Founding, header: BlockHeader) -> str:
-        """Found the chain and answer its app hash; repeatable with the same document."""
+    async def init_chain(
+        self, founding: Founding, header: BlockHeader, *, continues: Migrated | None = None
+    ) -> str:
+        """Found the chain and answer its app hash; repeatable with the same document.
+
+        An engine that begins a chain calls this one where `info` answers None or a chain without a shift, else
+        `begin_chain`.
+
+        Args:
+            founding: Made of the engine's genesis.
+            header: Of block 0.
+            continues: What the genesis says of a chain before this one.
+
+        Raises:
+            ChainMismatch: The ledger was founded with another document, or is to go on from a block that it does
+                not hold; says what is needed.
+        """
         ...
 
     async def begin_chain(self, chain_id: str, validators: ValidatorSet) -> str:
@@ -77,6 +108,10 @@ class Lifecycle(Protocol):
         """Verdict on each transaction by itself against the committed state."""
         ...
 
+    def refused(self, raw: bytes, verdict: InvalidTransaction) -> None:
+        """The engine drops a transaction that it had taken before: who waits for its block hears `verdict`."""
+        ...
+
     async def prepare_proposal(self, raws: Sequence[bytes], max_bytes: int) -> list[bytes]:
         """The transactions, in order, that are valid on top of those before and fit into `max_bytes`."""
         ...
@@ -91,7 +126,8 @@ class Lifecycle(Protocol):
         """Execute a decided block; stores nothing. Repeatable with the same outcome.
 
         Raises ChainHalted where a migration is decided, and ChainMismatch where `time` is not after the block
-        before: an engine of an earlier chain replays its own blocks.
+        before: an engine of an earlier chain replays its own blocks. The first block under a name may have the
+        time of the one before: the engine gives it that of its genesis.
 
         Args:
             height: The head's + 1.

@@ -3,14 +3,22 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from planetmint.app import BulkOutcome, Ledger, Mode, bulk, intake
+from planetmint.app import BulkOutcome, Ledger, Mode, admission, bulk
 from planetmint.app.lifecycle import Waiter
-from planetmint.model.errors import DoubleSpend, DuplicateTransaction, InvariantViolated, SchemaValidationError
+from planetmint.model.errors import (
+    DoubleSpend,
+    DuplicateTransaction,
+    InputDoesNotExist,
+    InvalidSignature,
+    InvalidTransaction,
+    InvariantViolated,
+    SchemaValidationError,
+)
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.ports.consensus import Lifecycle
@@ -20,7 +28,7 @@ from planetmint.rules import decode_transaction
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.snapshot import Snapshot
 from planetmint.testing.build import Builder, Built, Dialect
-from tests.support.ledger import PUBLIC, START, FailingStore, Running, running
+from tests.support.ledger import PUBLIC, START, FailingStore, Running, running, standing
 
 BUILD = Builder(Dialect.PLANETMINT_1)
 ITEMS = [BUILD.create(f"owner-{number}", data=f"item {number}") for number in range(12)]
@@ -34,7 +42,9 @@ class SlowEngine:
     def __init__(self) -> None:
         self.trouble: str | None = None
         self.taken: list[Transaction] = []
-        self.refusals: dict[str, Exception] = {}
+        self.batches: list[int] = []
+        self.refusals: dict[str, InvalidTransaction | EngineError] = {}
+        self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.asked = 0
@@ -45,13 +55,15 @@ class SlowEngine:
     async def stop(self) -> None:
         """Nothing ends here."""
 
-    async def submit(self, transaction: Transaction) -> None:
+    async def submit(self, transactions: Sequence[Transaction]) -> list[InvalidTransaction | EngineError | None]:
         self.asked += 1
         await self.gate.wait()
         await asyncio.sleep(0)
-        if transaction.id in self.refusals:
-            raise self.refusals[transaction.id]
-        self.taken.append(transaction)
+        if self.failure is not None:
+            raise self.failure
+        self.batches.append(len(transactions))
+        self.taken.extend(item for item in transactions if item.id not in self.refusals)
+        return [self.refusals.get(item.id) for item in transactions]
 
 
 @asynccontextmanager
@@ -78,7 +90,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def commit(node: Running, *items: Built) -> None:
     """Make the next block."""
-    height = (await node.lifecycle.info()).height + 1
+    height = (await standing(node)).height + 1
     await node.lifecycle.finalize_block(height, START, PUBLIC, [item.canonical for item in items])
     await node.lifecycle.commit()
 
@@ -116,10 +128,11 @@ async def test_a_sender_that_goes_while_waiting_for_its_block_leaves_nothing_beh
         DuplicateTransaction("waits already", rule="mempool.known"),
         MempoolFull("full"),
         EngineError("no answer"),
-        StoreError("no answer"),
     ],
 )
-async def test_a_refusal_by_the_engine_reaches_its_sender_and_leaves_nothing_behind(refusal: Exception) -> None:
+async def test_a_refusal_by_the_engine_reaches_its_sender_and_leaves_nothing_behind(
+    refusal: InvalidTransaction | EngineError,
+) -> None:
     async with slow() as (node, engine, app):
         engine.refusals[ITEMS[1].id] = refusal
         answers = await asyncio.gather(
@@ -129,6 +142,34 @@ async def test_a_refusal_by_the_engine_reaches_its_sender_and_leaves_nothing_beh
         assert [type(answer) for answer in answers] == [Transaction, type(refusal), Transaction]
         assert node.lifecycle._waiters == {}
         assert set(node.lifecycle._decoded) == {ITEMS[0].canonical, ITEMS[2].canonical}
+
+
+async def test_what_was_verified_together_is_handed_over_together() -> None:
+    async with slow() as (_, engine, app):
+        forged = ITEMS[1].changed(
+            lambda wire: wire["inputs"][0].update(fulfillment=ITEMS[0].wire["inputs"][0]["fulfillment"])
+        )
+        items = [ITEMS[0], forged, *ITEMS[2:]]
+        answers = await asyncio.gather(
+            *(app.submit(item.canonical, Mode.ASYNC) for item in items), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [Transaction, InvalidSignature, *[Transaction] * 10]
+        assert engine.batches == [11]
+        assert [item.id for item in engine.taken] == [item.id for item in (ITEMS[0], *ITEMS[2:])]
+
+
+async def test_an_engine_that_raises_leaves_nothing_behind() -> None:
+    async with slow() as (node, engine, app):
+        engine.failure = InvariantViolated("a bug")
+        answers = await asyncio.gather(
+            *(app.submit(item.canonical, Mode.COMMIT) for item in ITEMS), return_exceptions=True
+        )
+        assert {type(answer) for answer in answers} == {InvariantViolated}
+        outcomes = app.submit_lines(lines_of(*ITEMS), Mode.COMMIT)
+        with pytest.raises(InvariantViolated):
+            await anext(outcomes)
+        assert node.lifecycle._waiters == {}
+        assert node.lifecycle._decoded == {}
 
 
 async def test_a_verdict_about_an_earlier_copy_is_not_told_to_a_later_one() -> None:
@@ -153,11 +194,9 @@ async def test_a_verdict_about_an_earlier_copy_is_not_told_to_a_later_one() -> N
 
 
 class OnceBroken(MemoryStore):
-    """Its first read of the state meets a bug."""
+    """Its next read of the state meets a bug."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.broken = True
+    broken = False
 
     async def read_state(self, reads: StateReads) -> Snapshot:
         if self.broken:
@@ -167,14 +206,18 @@ class OnceBroken(MemoryStore):
 
 
 async def test_a_bug_in_one_batch_reaches_its_senders_and_the_next_batch_is_taken() -> None:
-    async with slow(OnceBroken()) as (_, _, app):
+    store = OnceBroken()
+    async with slow(store) as (_, _, app):
+        store.broken = True
         with pytest.raises(InvariantViolated, match="a bug"):
             await app.submit(ITEMS[0].canonical, Mode.ASYNC)
         assert (await app.submit(ITEMS[0].canonical, Mode.ASYNC)).id == ITEMS[0].id
 
 
 async def test_what_waits_behind_a_batch_with_a_bug_is_taken_without_another_submission() -> None:
-    async with slow(OnceBroken()) as (_, _, app):
+    store = OnceBroken()
+    async with slow(store) as (_, _, app):
+        store.broken = True
         answers = await asyncio.wait_for(
             asyncio.gather(
                 *(app.submit(item.canonical, Mode.ASYNC) for item in ITEMS * 60), return_exceptions=True
@@ -274,6 +317,38 @@ async def test_bulk_waits_for_the_parent_where_the_engine_knows_committed_state_
         assert node.lifecycle._waiters == {}
 
 
+async def test_bulk_lines_that_have_nothing_to_do_with_one_another_are_handed_over_together() -> None:
+    create = BUILD.create("alice")
+    transfer = BUILD.transfer([create.spend()], [(1, "bob")])
+    rival = BUILD.transfer([create.spend()], [(1, "carol")])
+    async with slow() as (node, engine, app):
+        await commit(node, create)
+        items = (*ITEMS[:5], transfer, ITEMS[5], rival, *ITEMS[6:], ITEMS[0])
+        outcomes = [outcome async for outcome in app.submit_lines(lines_of(*items), Mode.SYNC)]
+        refused = {outcome.transaction_id: type(outcome.error) for outcome in outcomes if outcome.error}
+        assert refused == {rival.id: DoubleSpend, ITEMS[0].id: DuplicateTransaction}
+        assert engine.batches == [7, 6]
+
+
+async def test_bulk_lines_on_top_of_a_refused_one_are_judged_without_it() -> None:
+    create = BUILD.create("alice")
+    first = BUILD.transfer([create.spend()], [(1, "bob")])
+    second = BUILD.transfer([create.spend()], [(1, "carol")])
+    on_top = BUILD.transfer([first.spend()], [(1, "dora")])
+    async with slow() as (node, engine, app):
+        await commit(node, create)
+        engine.refusals[first.id] = EngineError("not this one")
+        lines = lines_of(ITEMS[0], first, on_top, second)
+        outcomes = [outcome async for outcome in app.submit_lines(lines, Mode.SYNC)]
+        assert [type(outcome.error) for outcome in outcomes] == [
+            type(None),
+            EngineError,
+            InputDoesNotExist,
+            type(None),
+        ]
+        assert [item.id for item in engine.taken] == [ITEMS[0].id, second.id]
+
+
 async def test_bulk_in_trouble_refuses_every_line() -> None:
     async with slow() as (_, engine, app):
         engine.trouble = "no blocks"
@@ -314,7 +389,7 @@ async def test_bulk_lets_others_have_their_turn_between_large_lines() -> None:
 # Large bodies
 
 
-@pytest.mark.parametrize("size", [10, intake.LARGE + 1])
+@pytest.mark.parametrize("size", [10, admission.LARGE + 1])
 async def test_large_bodies_are_read_beside_the_event_loop(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
 
@@ -322,7 +397,7 @@ async def test_large_bodies_are_read_beside_the_event_loop(size: int, monkeypatc
         threads.append(threading.current_thread().name)
         return decode_transaction(body, parameters)
 
-    monkeypatch.setattr(intake, "decode_transaction", decode)
+    monkeypatch.setattr(admission, "decode_transaction", decode)
     good = BUILD.create("alice", data="x" * size)
     bad = good.changed(lambda wire: wire.update(metadata=1))
     main = threading.current_thread().name
@@ -340,6 +415,6 @@ async def test_large_bodies_are_read_beside_the_event_loop(size: int, monkeypatc
         outcomes = [outcome async for outcome in app.submit_lines(lines_of(good, bad), Mode.SYNC)]
         assert [type(outcome.error) for outcome in outcomes] == [type(None), SchemaValidationError]
         assert [outcome.transaction_id for outcome in outcomes] == [good.id, "0" * 64]
-    assert {name == main for name in threads} == {size < intake.LARGE}
-    assert [name == main for name in claimed] == [size < intake.LARGE]
+    assert {name == main for name in threads} == {size < admission.LARGE}
+    assert [name == main for name in claimed] == [size < admission.LARGE]
     assert len(threads) == 4

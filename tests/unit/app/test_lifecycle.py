@@ -24,11 +24,11 @@ from planetmint.model.errors import (
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.model.validator import Validator
-from planetmint.ports.errors import CommitTimeout, StoreError
+from planetmint.ports.errors import ChainMismatch, CommitTimeout, StoreError
 from planetmint.rules import decode_canonical, decode_transaction
 from planetmint.storage.memory import MemoryStore
 from planetmint.testing.build import Builder, Built, Dialect
-from tests.support.ledger import PUBLIC, SECRET, START, FailingStore, Running, running
+from tests.support.ledger import PUBLIC, SECRET, START, FailingStore, Running, running, standing
 from tests.support.stores import LateStore, UnsureStore
 
 BUILD = Builder(Dialect.PLANETMINT_2)
@@ -56,7 +56,7 @@ def waiting(node: Running, built: Built) -> Waiter:
 async def finalize(node: Running, *built: Built | bytes) -> list[type[InvalidTransaction] | None]:
     """Decide the next block; the class of each verdict."""
     raws = [item if isinstance(item, bytes) else item.canonical for item in built]
-    height = (await node.lifecycle.info()).height + 1
+    height = (await standing(node)).height + 1
     block = await node.lifecycle.finalize_block(height, START + height, PUBLIC, raws)
     return [None if verdict is None else type(verdict) for verdict in block.verdicts]
 
@@ -73,7 +73,7 @@ async def block_of(node: Running, *built: Built | bytes) -> None:
 async def test_a_new_chain_is_at_height_0_with_the_founding_hash(node: Running) -> None:
     founding = await node.store.founding()
     assert founding is not None
-    info = await node.lifecycle.info()
+    info = await standing(node)
     assert (info.height, info.app_hash) == (0, founding.app_hash)
 
 
@@ -81,12 +81,14 @@ async def test_founding_may_be_repeated_with_the_same_document(node: Running) ->
     founding = found_chain("tests", ChainParameters(), (Validator(PUBLIC, 10),), START)
     header = sign_header(founding_header(founding, PUBLIC), SECRET)
     assert await node.lifecycle.init_chain(founding, header) == founding.app_hash
-    assert (await node.lifecycle.info()).height == 0
+    assert (await standing(node)).height == 0
 
 
-async def test_founding_with_another_document_is_a_bug(node: Running) -> None:
+async def test_founding_with_another_document_is_a_mismatch(node: Running) -> None:
     other = found_chain("other", ChainParameters(), (Validator(PUBLIC, 10),), START)
-    with pytest.raises(InvariantViolated, match="another document"):
+    with pytest.raises(
+        ChainMismatch, match=r"chain 'tests', which was founded with another genesis than .* 'other'"
+    ):
         await node.lifecycle.init_chain(other, sign_header(founding_header(other, PUBLIC), SECRET))
 
 
@@ -106,8 +108,11 @@ async def test_nothing_can_be_done_before_the_founding(node: Running) -> None:
     lifecycle = BlockLifecycle(store, node.feed, node.verifier)
     assert await lifecycle.load() is False
     assert lifecycle.head is None
+    assert await lifecycle.info() is None
     with pytest.raises(InvariantViolated, match="no chain"):
-        await lifecycle.info()
+        await lifecycle.finalize_block(1, START, PUBLIC, [])
+    with pytest.raises(InvariantViolated, match="no chain"):
+        await lifecycle.begin_chain("tests", ())
 
 
 # Finalize, commit, discard
@@ -119,7 +124,7 @@ async def test_finalize_stores_nothing_and_may_be_repeated_with_the_same_outcome
     again = await node.lifecycle.finalize_block(1, START, PUBLIC, raws)
     assert first.app_hash == again.app_hash
     assert [str(verdict) for verdict in first.verdicts] == [str(verdict) for verdict in again.verdicts]
-    assert (await node.lifecycle.info()).height == 0
+    assert (await standing(node)).height == 0
     assert await node.store.transaction(CREATE.id) is None
     assert node.blocks == []
 
@@ -156,7 +161,7 @@ async def test_a_block_cannot_be_committed_twice(node: Running) -> None:
     await block_of(node, CREATE)
     with pytest.raises(InvariantViolated):
         await node.lifecycle.commit()
-    assert (await node.lifecycle.info()).height == 1
+    assert (await standing(node)).height == 1
 
 
 async def test_the_header_is_chained_and_commits_to_the_block(node: Running) -> None:
@@ -173,9 +178,9 @@ async def test_the_header_is_chained_and_commits_to_the_block(node: Running) -> 
 
 async def test_an_empty_block_may_be_committed_and_keeps_the_app_hash(node: Running) -> None:
     await block_of(node, CREATE)
-    before = await node.lifecycle.info()
+    before = await standing(node)
     await block_of(node)
-    after = await node.lifecycle.info()
+    after = await standing(node)
     assert (after.height, after.app_hash) == (2, before.app_hash)
     assert [block.height for block in node.blocks] == [1, 2]
     assert node.blocks[1].events == ()
@@ -186,7 +191,7 @@ async def test_discard_leaves_the_chain_alone_and_tells_the_verdicts(node: Runni
     waiter = waiting(node, CREATE)
     assert await finalize(node, CREATE) == [DuplicateTransaction]
     await node.lifecycle.discard()
-    assert (await node.lifecycle.info()).height == 1
+    assert (await standing(node)).height == 1
     with pytest.raises(DuplicateTransaction):
         await waiter
 
@@ -256,6 +261,18 @@ async def test_a_verdict_that_nobody_asks_for_any_more_is_no_complaint(node: Run
     assert complaints == []
 
 
+async def test_who_waits_for_a_transaction_that_the_engine_drops_hears_why(node: Running) -> None:
+    first, second, other = waiting(node, CREATE), waiting(node, CREATE), waiting(node, TO_BOB)
+    node.lifecycle.remember(decoded(CREATE))
+    node.lifecycle.refused(CREATE.canonical, DoubleSpend("spent", rule="spent"))
+    node.lifecycle.refused(b"nonsense", DoubleSpend("spent", rule="spent"))
+    for waiter in (first, second):
+        with pytest.raises(DoubleSpend):
+            await waiter
+    assert not other.done()
+    assert node.lifecycle._decoded == {}
+
+
 # What is remembered
 
 
@@ -290,19 +307,24 @@ async def test_what_a_block_brought_is_remembered_no_longer(node: Running) -> No
 # Mempool checks and proposals
 
 
-async def test_check_tx_looks_at_committed_state_only(node: Running) -> None:
-    assert await node.lifecycle.check_tx(CREATE.canonical) is None
-    assert isinstance(await node.lifecycle.check_tx(TO_BOB.canonical), InputDoesNotExist)
+async def checked(node: Running, *built: Built) -> list[type]:
+    """The classes of the verdicts on transactions, each by itself."""
+    return [type(verdict) for verdict in await node.lifecycle.check_txs([item.canonical for item in built])]
+
+
+async def test_check_txs_looks_at_committed_state_only(node: Running) -> None:
+    assert await checked(node, CREATE, TO_BOB, CREATE) == [type(None), InputDoesNotExist, type(None)]
     await block_of(node, CREATE)
-    assert isinstance(await node.lifecycle.check_tx(CREATE.canonical), DuplicateTransaction)
-    assert await node.lifecycle.check_tx(TO_BOB.canonical) is None
+    assert await checked(node, CREATE, TO_BOB, TO_CAROL) == [DuplicateTransaction, type(None), type(None)]
+    assert await checked(node) == []
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"null", b"[]", b"\xff", b"{}", b"\x00", b'{"version":"3.0"}', b"[" * 10_000]
 )
-async def test_check_tx_and_blocks_have_a_verdict_on_any_bytes(node: Running, raw: bytes) -> None:
-    assert isinstance(await node.lifecycle.check_tx(raw), InvalidTransaction)
+async def test_check_txs_and_blocks_have_a_verdict_on_any_bytes(node: Running, raw: bytes) -> None:
+    (verdict,) = await node.lifecycle.check_txs([raw])
+    assert isinstance(verdict, InvalidTransaction)
     assert await node.lifecycle.prepare_proposal([raw], 10**6) == []
     assert None not in await finalize(node, raw)
 
@@ -354,7 +376,7 @@ async def test_a_commit_that_failed_may_be_repeated(node: Running) -> None:
         for _ in range(3):
             with pytest.raises(StoreError):
                 await failing.lifecycle.commit()
-        assert (await failing.lifecycle.info()).height == 0
+        assert (await standing(failing)).height == 0
         assert not waiter.done()
         assert failing.blocks == []
         store.failure = None
@@ -386,7 +408,7 @@ async def test_a_block_that_is_stored_although_an_error_came_is_committed_once()
         await block_of(node, CREATE)
         assert await waiter == 1
         assert store.saves == 1
-        assert (await node.lifecycle.info()).height == 1
+        assert (await standing(node)).height == 1
         await block_of(node, TO_BOB)
         assert [block.height for block in node.blocks] == [1, 2]
 
@@ -403,7 +425,7 @@ async def test_doubt_ends_when_the_store_can_be_read_again() -> None:
         with pytest.raises(StoreError, match="stored after all"):
             await node.lifecycle.finalize_block(1, START + 9, PUBLIC, [CREATE.canonical])
         assert await waiter == 1
-        assert (await node.lifecycle.info()).height == 1
+        assert (await standing(node)).height == 1
         assert node.lifecycle.head == await node.store.head()
         assert [block.height for block in node.blocks] == [1]
 
@@ -456,7 +478,7 @@ async def test_a_restarted_node_goes_on_where_the_store_stands() -> None:
     async with running(store) as node:
         await node.app.submit(CREATE.canonical, Mode.COMMIT)
     async with running(store) as node:
-        assert (await node.lifecycle.info()).height == 1
+        assert (await standing(node)).height == 1
         assert node.feed.head == 1
         await node.app.submit(TO_BOB.canonical, Mode.COMMIT)
         assert [block.height for block in node.blocks] == [2]

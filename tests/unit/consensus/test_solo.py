@@ -32,9 +32,9 @@ def decoded(built: Built) -> Transaction:
     return decode_transaction(built.canonical, ChainParameters())
 
 
-async def submit(node: Running, items: Sequence[Built]) -> None:
-    for item in items:
-        await node.engine.submit(decoded(item))
+async def submit(node: Running, items: Sequence[Built]) -> list[type]:
+    """Hand items to the engine in one call; the classes of its answers."""
+    return [type(answer) for answer in await node.engine.submit([decoded(item) for item in items])]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -87,21 +87,18 @@ async def test_beyond_its_bounds_the_queue_takes_nothing(bounds: dict[str, int])
     items = creates(3)
     engine = SoloEngine(SECRET, StepClock(), **bounds)
     async with running(engine=engine, make_blocks=False) as node:
-        await submit(node, items[:2])
-        with pytest.raises(MempoolFull):
-            await engine.submit(decoded(items[2]))
+        assert await submit(node, items) == [type(None), type(None), MempoolFull]
         await engine.start(node.lifecycle)
         await until(lambda: engine.waiting == 0)
-        await engine.submit(decoded(items[2]))
+        assert await submit(node, items[2:]) == [type(None)]
         await until(lambda: node.feed.head == 2)
 
 
 async def test_the_same_transaction_waits_once_and_may_come_again_later() -> None:
     (item,) = creates(1)
     async with running(make_blocks=False) as node:
-        await submit(node, [item])
-        with pytest.raises(DuplicateTransaction):
-            await submit(node, [item])
+        assert await submit(node, [item, item]) == [type(None), DuplicateTransaction]
+        assert await submit(node, [item]) == [DuplicateTransaction]
         await node.engine.start(node.lifecycle)
         await until(lambda: node.engine.waiting == 0)
         await submit(node, [item])
@@ -221,8 +218,8 @@ async def test_stopping_before_the_start_is_harmless() -> None:
 async def test_a_stopped_engine_takes_nothing_that_it_could_not_write() -> None:
     async with running() as node:
         await node.engine.stop()
-        with pytest.raises(EngineError, match="stopping"):
-            await submit(node, creates(1))
+        assert await submit(node, creates(2)) == [EngineError, EngineError]
+        assert node.engine.trouble == "the node is stopping"
 
 
 async def test_stopping_during_trouble_gives_up_and_says_what_is_lost() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from planetmint.chain import sign_header
-from planetmint.model.errors import DuplicateTransaction
+from planetmint.model.errors import DuplicateTransaction, InvalidTransaction, InvariantViolated
 from planetmint.model.transaction import Transaction
 from planetmint.ports.clock import Clock
 from planetmint.ports.consensus import ChainInfo, Lifecycle
@@ -89,22 +89,28 @@ class SoloEngine:
         if self._task is not None and not self._task.done():
             await self._task
 
-    async def submit(self, transaction: Transaction) -> None:
-        """See `Consensus`."""
+    async def submit(self, transactions: Sequence[Transaction]) -> list[InvalidTransaction | EngineError | None]:
+        """See `Consensus`; never suspends."""
         if self._stopping:
-            raise EngineError(_STOPPING)
+            return [EngineError(_STOPPING) for _ in transactions]
+        answers = [self._take(transaction) for transaction in transactions]
+        if self._waiting:
+            self._wake.set()
+        return answers
+
+    def _take(self, transaction: Transaction) -> InvalidTransaction | EngineError | None:
         if transaction.id in self._known:
-            raise DuplicateTransaction(
+            return DuplicateTransaction(
                 f"transaction `{transaction.id}` waits for a block already", rule="mempool.known", field="id"
             )
         raw = transaction.canonical
         if len(self._waiting) >= self._max_waiting or self._waiting_bytes + len(raw) > self._max_waiting_bytes:
-            raise MempoolFull(f"{len(self._waiting)} transactions wait for a block already; try again later")
+            return MempoolFull(f"{len(self._waiting)} transactions wait for a block already; try again later")
         self._known.add(transaction.id)
         self._ids[raw] = transaction.id
         self._waiting.append(raw)
         self._waiting_bytes += len(raw)
-        self._wake.set()
+        return None
 
     async def _run(self, lifecycle: Lifecycle) -> None:
         try:
@@ -140,6 +146,8 @@ class SoloEngine:
         while True:
             try:
                 head = await lifecycle.info()
+                if head is None:
+                    raise InvariantViolated("blocks are to be made on a chain that is not founded")
                 before = head.height if before is None else before
                 if head.height == before:
                     await self._try_block(lifecycle, head, raws)
