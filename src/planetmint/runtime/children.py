@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Programs that the node starts and looks after: the consensus engine and Tarantool.
+
+A child that ends is started again after a pause that grows; its output goes into the node's log. It stands in a
+session of its own, so that Ctrl-C of a terminal reaches the node alone, and it ends with the node, however that
+ends. Source: cli-and-config 2.3 and 3.4, elections-and-operations 7.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from planetmint.runtime import leash
+from planetmint.runtime.files import write_whole
+from planetmint.runtime.settings import ConfigurationError
+
+FIRST_PAUSE = 0.2
+"""Seconds before a child that ended is started again for the first time; each time twice as long."""
+
+LONGEST_PAUSE = 15.0
+STEADY = 30.0
+"""Seconds after which a child counts as well again, so that the next pause is a short one."""
+
+LINE_LENGTH = 2_000
+"""Characters of a line that are kept."""
+
+LINES_PER_SECOND = 200
+"""More than so many are counted and left out: a child in trouble must not drown the node's log."""
+
+_CHUNK = 65_536
+_LAST_WORDS = 5
+_POLL = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line of a child, as it goes into the node's log.
+
+    Attributes:
+        level: Of Python's logging.
+        text: Without level and time.
+        broken: Whether it says that the child lives but cannot work any more: it is ended and started again.
+    """
+
+    level: int
+    text: str
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run, and how to live with it.
+
+    Attributes:
+        name: As operators know it.
+        command: Program and arguments; the program as a path.
+        folder: Working folder; the process id is kept there too.
+        read: Makes sense of a line of output.
+        environment: Variables besides the node's own.
+        grace: Seconds from SIGTERM to SIGKILL.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    read: Callable[[str], Said]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    grace: float = 10.0
+
+    @property
+    def pid_file(self) -> Path:
+        """Holds the process id of the child, or of the last one."""
+        return self.folder / "child.pid"
+
+
+class Child:
+    """A program under supervision.
+
+    Args:
+        program: What to run.
+        held: Why it should not be started again, in a sentence; None while it may. Asked each time it has ended.
+    """
+
+    def __init__(self, program: Program, held: Callable[[], str | None] = lambda: None) -> None:
+        self.program = program
+        self.starts = 0
+        self._held = held
+        self._log = logging.getLogger(f"{__name__}.{program.name.lower()}")
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._down: str | None = "not started yet"
+        self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while it is down."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is down, in a sentence; None while it runs."""
+        return self._down
+
+    async def start(self) -> None:
+        """Start it, after ending one that an earlier node left behind; look after it from now on.
+
+        Raises:
+            ConfigurationError: It cannot be run.
+        """
+        await end_orphan(self.program)
+        await self._spawn()
+        self._task = asyncio.create_task(self._look_after())
+
+    async def stop(self) -> None:
+        """End it: SIGTERM, then SIGKILL after the grace; may be called twice."""
+        self._stopping = True
+        self._terminate()
+        if self._task is None:
+            return
+        try:
+            # While it pauses nothing is there to end.
+            if self._process is None:
+                self._task.cancel()
+            await asyncio.wait({self._task}, timeout=self.program.grace)
+            if not self._task.done():
+                self._log.warning(f"{self.program.name} does not end; it is killed.")
+                self._kill()
+            await asyncio.wait({self._task})
+        finally:
+            self._kill()
+            self._task.cancel()
+            self._task = None
+
+    async def _look_after(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            code = await self._live()
+            if self._stopping:
+                self._down = "stopped"
+                self.program.pid_file.unlink(missing_ok=True)
+                return
+            if time.monotonic() - began > STEADY:
+                pause = FIRST_PAUSE
+            self._down = f"{self.program.name} ended ({_how(code)})"
+            held = self._held()
+            if held is not None:
+                self._down = held
+                self._log.error(f"{self.program.name} ended ({_how(code)}) and stays down: {held}")
+                return
+            self._log.error(f"{self._down}; it is started again in {pause:.1f} s.{self._words()}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            await self._respawn()
+
+    async def _respawn(self) -> None:
+        """Start again; a failure (no memory, no processes) is said and counts as an end at once."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._spawn()
+            except ConfigurationError as error:
+                self._down = str(error)
+                self._log.error(f"{error}; tried again in {pause:.1f} s.")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _spawn(self) -> None:
+        program = self.program
+        path = resolve(program.command[0])
+        if path is None:
+            raise ConfigurationError(f"{program.name}: there is no program `{program.command[0]}`")
+        self._last_words.clear()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), path, *program.command[1:]),
+                cwd=program.folder,
+                env={**os.environ, **program.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ConfigurationError(f"{program.name} cannot be started ({error.strerror})") from None
+        self.starts += 1
+        self._down = None
+        with contextlib.suppress(OSError):  # of use after a crash only; a full disk must not keep the child down
+            write_whole(program.pid_file, json.dumps(_identity(self._process.pid)) + "\n")
+        self._log.info(f"{program.name} runs (process {self._process.pid}).")
+        if self._stopping:
+            self._terminate()
+
+    async def _live(self) -> int:
+        """Read what it says until it has ended; its exit code, negative for a signal."""
+        process = self._process
+        assert process is not None and process.stdout is not None
+        await self._listen(process.stdout)
+        code = await process.wait()
+        self._process = None
+        return code
+
+    async def _listen(self, output: asyncio.StreamReader) -> None:
+        rest, second, count, left_out = b"", 0.0, 0, 0
+        while chunk := await output.read(_CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[: 4 * LINE_LENGTH]
+            for line in lines:
+                now = time.monotonic()
+                if now - second >= 1.0:
+                    if left_out:
+                        self._log.warning(f"{self.program.name}: {left_out} lines were left out.")
+                    second, count, left_out = now, 0, 0
+                count += 1
+                if count > LINES_PER_SECOND:
+                    left_out += 1
+                    continue
+                self._hear(line)
+        if rest:
+            self._hear(rest)
+
+    def _hear(self, line: bytes) -> None:
+        text = line[: 4 * LINE_LENGTH].decode("utf-8", "replace").strip()[:LINE_LENGTH]
+        if not text:
+            return
+        said = self.program.read(text)
+        # Bytes of others may stand in it; a line stays a line.
+        shown = said.text if said.text.isprintable() else said.text.encode("unicode_escape").decode("ascii")
+        self._last_words.append(shown)
+        self._log.log(said.level, f"{self.program.name}: {shown}")
+        if said.broken and not self._stopping:
+            self._terminate()
+            asyncio.get_running_loop().call_later(self.program.grace, self._kill_if_still, self._process)
+
+    def _words(self) -> str:
+        return f" Its last words: {' | '.join(self._last_words)}" if self._last_words else ""
+
+    def _terminate(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+                self._process.send_signal(signal.SIGCONT)  # one that is halted cannot end
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _kill_if_still(self, process: asyncio.subprocess.Process | None) -> None:
+        if process is self._process:
+            self._kill()
+
+
+async def end_orphan(program: Program) -> None:
+    """End the child that an earlier node left behind, if there is one."""
+    try:
+        known = json.loads(program.pid_file.read_bytes())
+        pid = int(known["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if _identity(pid) != known:
+        return
+    _log.warning(f"An earlier node left {program.name} behind (process {pid}); it is ended.")
+    for number, patience in ((signal.SIGTERM, program.grace), (signal.SIGKILL, program.grace)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            os.kill(pid, signal.SIGCONT)
+        for _ in range(round(patience / _POLL)):
+            if _identity(pid) != known:
+                return
+            await asyncio.sleep(_POLL)
+    raise ConfigurationError(f"{program.name} of an earlier node (process {pid}) does not end: end it first")
+
+
+def resolve(program: str) -> str | None:
+    """The path of a program that can be run, as the shell would find it; None where there is none."""
+    return shutil.which(program)
+
+
+def _identity(pid: int) -> dict[str, int] | None:
+    """What tells this process from a later one of the same number; None where there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name, which may hold anything, stands in parentheses; the state follows, and the start 19 fields later.
+    fields = text.rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        return None
+    return {"pid": pid, "started": int(fields[19])}
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
