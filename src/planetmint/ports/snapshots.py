@@ -17,7 +17,8 @@ class Snapshot(NamedTuple):
         format: Version of the form of its chunks.
         chunks: Their number, 1 or more.
         hash: SHA-256 of `metadata`.
-        metadata: SHA-256 of each chunk, one after the other.
+        metadata: SHA-256 of each chunk's content before it is packed, one after the other: nodes with equal
+            ledgers offer equal snapshots, whatever their compression makes of the bytes.
     """
 
     height: int
