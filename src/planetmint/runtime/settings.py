@@ -8,6 +8,7 @@ operators read. Where values come from is the business of `planetmint.runtime.se
 import os
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -25,6 +26,9 @@ LEVEL_ALIASES = {"benchmark": "info"}
 MASK = "********"
 """What stands for a password wherever the configuration is shown."""
 
+LONGEST_SOCKET_PATH = 100
+"""Bytes of a Unix socket's path that every system takes."""
+
 LEDGER_FILE = "ledger.db"
 """The database file in the data folder where `database.path` names no other."""
 
@@ -40,6 +44,14 @@ Bytes = Annotated[int, Meta(ge=1_024)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Text = Annotated[str, Meta(min_length=1)]
+HostPort = Annotated[str, Meta(title="`host:port`", pattern=r"^(\[[^\[\]\s]+\]|[^\[\]:\s/]+):[0-9]{1,5}$")]
+Peers = Annotated[
+    str,
+    Meta(
+        title="`id@host:port`, separated by commas",
+        pattern=r"^([0-9a-f]{40}@(\[[^\[\]\s]+\]|[^\[\]:\s/@,]+):[0-9]{1,5}(,|$))*$",
+    ),
+]
 Address = Annotated[str, Meta(title="`host:port`", pattern=r"^(\[[^\[\]\s]+\]|[^\[\]:\s/]*):[0-9]{1,5}$")]
 ChainName = Annotated[
     str,
@@ -115,12 +127,31 @@ class WsServerSettings(Struct, frozen=True, kw_only=True):
 
 
 class TendermintSettings(Struct, frozen=True, kw_only=True):
-    """Where the consensus engine answers; not used by `consensus.engine=solo`."""
+    """The consensus engine CometBFT, once Tendermint; not used by `consensus.engine=solo`."""
 
-    host: Annotated[Text, about("Host of the engine's RPC.")] = "localhost"
+    host: Annotated[
+        Text, about("Host of the engine's RPC; a managed engine listens there (`0.0.0.0`: on every interface).")
+    ] = "localhost"
     port: Annotated[Port, about("Port of the engine's RPC.")] = 26657
     version: Annotated[str, about("The engine's version; for information only.")] = "v0.38.26"
+    p2p_host: Annotated[Text, about("Address on which a managed engine meets its peers.")] = "0.0.0.0"
     p2p_port: Annotated[Port, about("Port on which a managed engine meets its peers.")] = 26656
+    external_address: Annotated[
+        HostPort | None,
+        about("Where peers find a managed engine, if not where it listens (behind a router); null: it finds out."),
+    ] = None
+    persistent_peers: Annotated[
+        Peers | None,
+        about(
+            "Nodes that a managed engine keeps connections to, in the environment too with commas between them; "
+            "null: those that `planetmint network join` wrote into the engine's home."
+        ),
+    ] = None
+    program: Annotated[
+        Text | None,
+        about("The engine's program; null: `cometbft` beside the node's Python, else on the path."),
+    ] = None
+    home: Annotated[Text | None, about("Home folder of a managed engine; null: `cometbft` in `data.dir`.")] = None
 
 
 class SqliteSettings(Struct, frozen=True, kw_only=True):
@@ -131,7 +162,7 @@ class SqliteSettings(Struct, frozen=True, kw_only=True):
 
 
 class TarantoolSettings(Struct, frozen=True, kw_only=True):
-    """A Tarantool server. This version reads and writes these settings, but cannot run on Tarantool yet."""
+    """A Tarantool server, started and looked after by the node or run by somebody else."""
 
     backend: Annotated[Literal["tarantool_db"], about("The storage backend.")] = "tarantool_db"
     host: Annotated[Text, about("Host of the server.")] = "localhost"
@@ -145,6 +176,22 @@ class TarantoolSettings(Struct, frozen=True, kw_only=True):
     managed: Annotated[
         bool | None, about("Start and supervise the server as a child; null: where `host` is this machine.")
     ] = None
+    socket: Annotated[
+        Text | None,
+        about(
+            "Unix socket of the server instead of host and port; null: a managed server makes one in its folder, "
+            "unless that folder's name is too long for one."
+        ),
+    ] = None
+    program: Annotated[Text, about("Program of a managed server.")] = "tarantool"
+    memory: Annotated[
+        Annotated[int, Meta(ge=67_108_864)],
+        about(
+            "Bytes that the rows and indexes of a managed server may take; 1 GB holds about a million small "
+            "transactions."
+        ),
+    ] = 2_147_483_648
+    data: Annotated[Text | None, about("Folder of a managed server; null: `tarantool` in `data.dir`.")] = None
 
 
 DatabaseSettings = SqliteSettings | TarantoolSettings
@@ -192,6 +239,13 @@ class AbciSettings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[Text, about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[Port, about("Port to listen on.")] = 26658
+    socket: Annotated[
+        Text | None,
+        about(
+            "Unix socket to listen on instead; null: `abci.sock` in `data.dir` for a managed engine, unless that "
+            "folder's name is too long for one, and host and port for an outside engine."
+        ),
+    ] = None
 
 
 def default_data_folder(environ: Mapping[str, str] | None = None, platform: str | None = None) -> str:
@@ -230,12 +284,13 @@ class ConsensusSettings(Struct, frozen=True, kw_only=True):
     engine: Annotated[
         Engine,
         about(
-            "`solo`: this process makes the blocks; `cometbft`: not in this version. Where nothing is set: "
-            "`cometbft` for a Tarantool database, as on the old servers, else `solo`."
+            "`solo`: this process makes the blocks; `cometbft`: a network of nodes does. Where nothing "
+            "is set: `cometbft` for a Tarantool database, as on the old servers, else `solo`."
         ),
     ] = "solo"
     managed: Annotated[
-        bool | None, about("Start and supervise the engine as a child; null: where its host is this machine.")
+        bool | None,
+        about("Start and supervise the engine as a child; null: where `tendermint.host` is this machine."),
     ] = None
 
 
@@ -314,6 +369,51 @@ class Settings(Struct, frozen=True, kw_only=True):
             return self.data.path / LEDGER_FILE
         return Path(self.database.path).expanduser().absolute()
 
+    @property
+    def engine_managed(self) -> bool:
+        """Whether this node starts and looks after a CometBFT."""
+        if self.consensus.engine != "cometbft":
+            return False
+        managed = self.consensus.managed
+        return is_this_machine(self.tendermint.host) if managed is None else managed
+
+    @property
+    def database_managed(self) -> bool:
+        """Whether this node starts and looks after a Tarantool."""
+        if not isinstance(self.database, TarantoolSettings):
+            return False
+        managed = self.database.managed
+        return is_this_machine(self.database.host) if managed is None else managed
+
+    @property
+    def engine_home(self) -> Path:
+        """Home folder of a managed engine, absolute."""
+        return _folder(self.tendermint.home, self.data.path / "cometbft")
+
+    @property
+    def database_folder(self) -> Path:
+        """Folder of a managed Tarantool, absolute. Raises ConfigurationError where the database is a file."""
+        if not isinstance(self.database, TarantoolSettings):
+            raise ConfigurationError(f"database.backend is {self.database.backend}, which has no folder")
+        return _folder(self.database.data, self.data.path / "tarantool")
+
+    @property
+    def database_socket(self) -> Path | None:
+        """Unix socket of Tarantool; None where host and port count."""
+        if not isinstance(self.database, TarantoolSettings):
+            return None
+        if self.database.socket is not None:
+            return Path(self.database.socket).expanduser().absolute()
+        return _socket(self.database_folder / "tarantool.sock") if self.database_managed else None
+
+    @property
+    def abci_url(self) -> str:
+        """Where the node listens for the engine: `unix:///path` or `tcp://host:port`."""
+        if self.abci.socket is not None:
+            return f"unix://{Path(self.abci.socket).expanduser().absolute()}"
+        socket = _socket(self.data.path / "abci.sock") if self.engine_managed else None
+        return f"unix://{socket}" if socket else f"tcp://{bracketed(self.abci.host)}:{self.abci.port}"
+
     def to_json(self) -> dict[str, JsonValue]:
         """The settings as a JSON object by sections, with secrets."""
         return cast(dict[str, JsonValue], to_builtins(self))
@@ -325,3 +425,27 @@ class Settings(Struct, frozen=True, kw_only=True):
         if database.get("password"):
             database["password"] = MASK
         return document
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is the one on which the node runs, as far as its name tells."""
+    name = host.removeprefix("[").removesuffix("]").lower()
+    if name in ("localhost", "0.0.0.0", "::"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before `:port`."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _folder(named: str | None, default: Path) -> Path:
+    return default if named is None else Path(named).expanduser().absolute()
+
+
+def _socket(path: Path) -> Path | None:
+    return path if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH else None
