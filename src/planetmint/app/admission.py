@@ -11,7 +11,7 @@ from planetmint.app.signatures import LARGE, Verifier
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.transaction import Transaction
 from planetmint.ports.consensus import Consensus
-from planetmint.ports.errors import CommitTimeout, EngineError, StoreError
+from planetmint.ports.errors import ChainHalted, CommitTimeout, EngineError, StoreError
 from planetmint.ports.store import Store
 from planetmint.rules import decode_transaction
 
@@ -44,7 +44,9 @@ class Admission:
             ChainHalted: A migration was decided, and no engine has begun the chain under its new name.
             StoreError: No blocks are made at present; the message says why.
         """
-        self.lifecycle.refuse_if_halted()
+        halted = self.lifecycle.halted
+        if halted is not None:
+            raise ChainHalted(halted)
         trouble = self.consensus.trouble
         if trouble is not None:
             raise StoreError(trouble)

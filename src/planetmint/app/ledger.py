@@ -34,7 +34,6 @@ class Ledger:
         """
         self.store: Store = store
         self.feed = feed
-        self._consensus = consensus
         self._admission = Admission(store, lifecycle, consensus, verifier, commit_timeout)
         self._intake = Intake(self._admission)
 
@@ -48,5 +47,5 @@ class Ledger:
 
     def health(self) -> Health:
         """See `Application`."""
-        trouble = self._consensus.trouble
+        trouble = self._admission.lifecycle.halted or self._admission.consensus.trouble
         return Health(ready=trouble is None, detail=trouble or "transactions are taken and blocks are made")

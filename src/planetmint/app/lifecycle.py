@@ -26,11 +26,11 @@ from planetmint.chain import (
     execute_block,
     header_hash,
 )
-from planetmint.model.block import BlockHeader, BlockRecord, Founding
+from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import ChainRecord
 from planetmint.model.errors import InvalidTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
-from planetmint.model.transaction import OutputRef, Transaction
+from planetmint.model.transaction import Operation, OutputRef, Transaction
 from planetmint.model.validator import ValidatorSet
 from planetmint.ports.consensus import ChainInfo, FinalizedBlock, Migrated
 from planetmint.ports.errors import ChainHalted, ChainMismatch, CommitTimeout, StoreError
@@ -61,10 +61,13 @@ def reads_of(transactions: Iterable[Transaction]) -> StateReads:
     """What the rules may ask of the committed state about some transactions."""
     ids: set[str] = set()
     outputs: set[OutputRef] = set()
+    elections: set[str] = set()
     for transaction in transactions:
         ids.add(transaction.id)
         outputs.update(transaction.spends)
-    return StateReads(ids, outputs)
+        if transaction.operation is Operation.VOTE:
+            elections.add(transaction.asset_id)
+    return StateReads(ids, outputs, elections)
 
 
 class BlockLifecycle:
@@ -94,18 +97,16 @@ class BlockLifecycle:
         """Header of the newest durable block; None before the founding."""
         return self._head
 
-    def refuse_if_halted(self) -> None:
-        """Say that no block follows.
-
-        Raises:
-            ChainHalted: A migration was decided, and no engine has begun the chain under its new name.
-        """
+    @property
+    def halted(self) -> str | None:
+        """Why no block follows: a migration was decided, and no engine has begun the chain under its new name."""
         chain = self._chain
-        if chain is not None and not chain.synced:
-            raise ChainHalted(
-                f"chain migration in progress: the chain waits at block {chain.shift} to go on as "
-                f"{chain.chain_id!r}; its history can be read"
-            )
+        if chain is None or chain.synced:
+            return None
+        return (
+            f"chain migration in progress: the chain waits at block {chain.shift} to go on as {chain.chain_id!r}; "
+            "its history can be read"
+        )
 
     async def load(self) -> bool:
         """Take the chain's state from the store, also anew; whether a chain is founded there.
@@ -170,6 +171,8 @@ class BlockLifecycle:
             )
         begun = replace(chain, synced=True)
         await self._store.begin_chain(begun)
+        if not chain.synced:
+            _log.info("chain.begun", chain_id=chain_id, shift=chain.shift, app_hash=head.app_hash)
         self._chain = begun
         return head.app_hash
 
@@ -189,7 +192,9 @@ class BlockLifecycle:
         return None
 
     async def prepare_proposal(self, raws: Sequence[bytes], max_bytes: int) -> list[bytes]:
-        """See `Lifecycle`."""
+        """See `Lifecycle`; nothing is proposed while the chain waits for its migration."""
+        if self.halted is not None:
+            return []
         candidates = await self._candidates(raws)
         overlay = await self._overlay(candidates)
         chosen: list[bytes] = []
@@ -206,15 +211,13 @@ class BlockLifecycle:
 
     async def process_proposal(self, height: int, raws: Sequence[bytes]) -> bool:
         """See `Lifecycle`: invalid transactions in a block get a verdict and do not stop it."""
-        return height == self._require_head().height + 1
+        return self.halted is None and height == self._require_head().height + 1
 
     async def finalize_block(
         self, height: int, time: int, proposer: bytes, raws: Sequence[bytes]
     ) -> FinalizedBlock:
         """See `Lifecycle`."""
-        head = self._require_head()
-        if height != head.height + 1:
-            raise InvariantViolated(f"block {height} is executed on top of block {head.height}")
+        head = self._follows(height, time)
         candidates = await self._candidates(raws)
         view = await self._store.read_state(reads_of(_decoded(candidates)))
         if await self._stored_after_all():
@@ -229,7 +232,27 @@ class BlockLifecycle:
             proposer=proposer.hex(),
         )
         self._finalized = _Finalized(result, header, tuple(candidates))
-        return FinalizedBlock(result.verdicts, result.app_hash)
+        return FinalizedBlock(result.verdicts, result.app_hash, result.updates)
+
+    def _follows(self, height: int, time: int) -> BlockHeader:
+        """The head, where a block of this height and time may follow on it.
+
+        Raises:
+            ChainHalted, ChainMismatch: See `Lifecycle.finalize_block`.
+            InvariantViolated: Another block follows next.
+        """
+        head, chain = self._require_head(), self._require_chain()
+        if self.halted is not None:
+            raise ChainHalted(self.halted)
+        if height != head.height + 1:
+            raise InvariantViolated(f"block {height} is executed on top of block {head.height}")
+        # The first block of a chain carries the time of its genesis, which may be that of the block before.
+        if time < head.time + (0 if head.height == chain.shift else 1):
+            raise ChainMismatch(
+                f"block {height} is to have the time {time}, which is not after {head.time}, that of block "
+                f"{head.height}: the engine is not one of the chain {chain.chain_id!r}"
+            )
+        return head
 
     def header(self) -> BlockHeader:
         """See `Lifecycle`."""
@@ -239,13 +262,12 @@ class BlockLifecycle:
         """See `Lifecycle`."""
         block = self._require_finalized()
         sealed = header or block.header
-        result = block.result
+        if await self._stored_after_all():
+            return
         # In doubt from here on, until the store says what became of it.
         self._doubtful = block
         try:
-            await self._store.save_block(
-                BlockRecord(sealed, result.transactions, result.created, result.spent, result.events)
-            )
+            await self._store.save_block(block.result.record(sealed))
         except StoreError as error:
             if not await self._stored_after_all():
                 raise
@@ -286,6 +308,9 @@ class BlockLifecycle:
     def _committed(self, sealed: BlockHeader, block: _Finalized) -> None:
         """A block is durable: go on from it, publish its events, wake who waits for it."""
         self._head = sealed
+        self._chain = block.result.chain or self._chain
+        if block.result.validators is not None:
+            self._validators = block.result.validators
         self._finalized = self._doubtful = None
         self._feed.publish(block.result.events)
         self._wake(block)

@@ -91,7 +91,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def commit(node: Running, *items: Built) -> None:
     """Make the next block."""
     height = (await standing(node)).height + 1
-    await node.lifecycle.finalize_block(height, START, PUBLIC, [item.canonical for item in items])
+    await node.lifecycle.finalize_block(height, START + height, PUBLIC, [item.canonical for item in items])
     await node.lifecycle.commit()
 
 

@@ -121,6 +121,8 @@ class SoloEngine:
             raise
 
     async def _make_blocks(self, lifecycle: Lifecycle) -> None:
+        # A migration may have been decided right before the node ended.
+        await self._make_block(lifecycle, ())
         while not (self._stopping and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
@@ -140,18 +142,23 @@ class SoloEngine:
         return chosen
 
     async def _make_block(self, lifecycle: Lifecycle, raws: Sequence[bytes]) -> bool:
-        """Make one block, trying again while the store fails; False when stopping ends that."""
+        """Make one block, trying again while the store fails; False when stopping ends that.
+
+        A chain whose migration the block decided goes on at once: no other engine has to be set up. Without
+        transactions no block is made, and only that is done.
+        """
         pause = _FIRST_PAUSE
         before: int | None = None
         while True:
             try:
-                head = await lifecycle.info()
-                if head is None:
-                    raise InvariantViolated("blocks are to be made on a chain that is not founded")
+                head = await _standing(lifecycle)
                 before = head.height if before is None else before
-                if head.height == before:
+                if raws and head.height == before:
                     await self._try_block(lifecycle, head, raws)
+                    head = await _standing(lifecycle)
                 # Else an attempt that was reported as failed is stored all the same.
+                if not head.chain.synced:
+                    await lifecycle.begin_chain(head.chain.chain_id, head.validators)
                 break
             except StoreError as error:
                 if self._trouble is None:
@@ -183,3 +190,10 @@ class SoloEngine:
             self._waiting.popleft()
             self._waiting_bytes -= len(raw)
             self._known.discard(self._ids.pop(raw))
+
+
+async def _standing(lifecycle: Lifecycle) -> ChainInfo:
+    info = await lifecycle.info()
+    if info is None:
+        raise InvariantViolated("blocks are to be made on a chain that is not founded")
+    return info
