@@ -10,7 +10,7 @@ ENGINE := $(BIN)/cometbft
 GO ?= $(firstword $(wildcard $(BIN)/go) go)
 GO_NEEDED := 1.24
 
-.PHONY: help run engine test test-unit lint format bench differential crash lock docs clean
+.PHONY: help run engine test test-unit lint format bench differential crash lock proto docs clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ differential: $(DEV_STAMP) ## 20,000 generated transactions against the publishe
 
 crash: $(DEV_STAMP) ## 100 kills at random moments under load
 	$(BIN)/python -m tests.functional.kill9 --count 100
+
+proto: $(VENV)/bin/python ## Write the code of the ABCI messages again from their .proto file
+	$(BIN)/python -m tests.support.make_proto
 
 docs: $(DEV_STAMP) ## Write the generated parts of the documentation again
 	$(BIN)/python -m tests.support.generate_docs
