@@ -6,6 +6,7 @@ application in this process). The transactions that a case needs come before it,
 in the same block, proposal or request.
 """
 
+import asyncio
 import http.client
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,8 @@ import pytest
 
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.json import NOT_JSON
-from planetmint.testing.invalid import InvalidCase, catalogue
+from planetmint.testing.invalid import VALIDATORS, InvalidCase, catalogue
+from tests.support.founded import found_folder
 from tests.support.ledger import PUBLIC, START, Running, running, standing
 from tests.support.node import HOST, NodeProcess
 
@@ -48,7 +50,7 @@ def differences(found: dict[str, Verdict]) -> dict[str, tuple[Verdict, Verdict]]
 
 @pytest.fixture
 async def node() -> AsyncIterator[Running]:
-    async with running(make_blocks=False) as parts:
+    async with running(validators=VALIDATORS, make_blocks=False) as parts:
         yield parts
 
 
@@ -138,6 +140,7 @@ def post_lines(connection: http.client.HTTPConnection, lines: list[bytes], mode:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[http.client.HTTPConnection]:
+    asyncio.run(found_folder(tmp_path / "node", VALIDATORS))
     with NodeProcess(tmp_path / "node") as process:
         connection = http.client.HTTPConnection(HOST, process.http_port, timeout=60)
         yield connection

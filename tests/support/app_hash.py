@@ -42,8 +42,13 @@ def founding_hash(chain_id: str, parameters: Mapping[str, object], validators: S
     ).hexdigest()
 
 
-def next_hash(previous: str, height: int, accepted: Sequence[Wire]) -> str:
-    """The app hash after a block in which these transactions were accepted, in block order."""
+def next_hash(
+    previous: str, height: int, accepted: Sequence[Wire], elections: Mapping[str, object] | None = None
+) -> str:
+    """The app hash after a block in which these transactions were accepted, in block order.
+
+    `elections` are the members that its elections add (`tests.support.elections`).
+    """
     if not accepted:
         return previous
     effects = {
@@ -51,6 +56,7 @@ def next_hash(previous: str, height: int, accepted: Sequence[Wire]) -> str:
         "height": height,
         "root": root_of(accepted),
         "spent": [item for wire in accepted for item in spent(wire)],
+        **(elections or {}),
     }
     return sha256(bytes.fromhex(previous) + canonical(effects)).hexdigest()
 
@@ -80,7 +86,7 @@ def spent(wire: Wire) -> list[list[object]]:
 
 def asset_id(wire: Wire) -> str:
     """Own id for what opens an asset, else the first id that is named (transactions 3.1)."""
-    if wire["operation"] in ("CREATE", "COMPOSE"):
+    if wire["operation"] in ("CREATE", "COMPOSE", "VALIDATOR_ELECTION", "CHAIN_MIGRATION_ELECTION"):
         return str(wire["id"])
     assets = [wire["asset"]] if wire["version"] == "2.0" else wire["assets"]
     return str(next(asset["id"] for asset in assets if "id" in asset))

@@ -13,7 +13,7 @@ from planetmint.chain import found_chain, founding_header, sign_header
 from planetmint.consensus.solo import SoloEngine
 from planetmint.model.block import BlockEvents, BlockRecord
 from planetmint.model.parameters import ChainParameters
-from planetmint.model.validator import Validator
+from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.ports.consensus import ChainInfo, Consensus
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import Store
@@ -67,18 +67,18 @@ async def running(
     store: Store | None = None,
     *,
     parameters: ChainParameters | None = None,
+    validators: ValidatorSet = (Validator(PUBLIC, 10),),
     engine: SoloEngine | None = None,
     commit_timeout: float = 5.0,
     make_blocks: bool = True,
 ) -> AsyncIterator[Running]:
-    """Run a ledger over `store` (memory by default), founding a chain where there is none."""
+    """Run a ledger over `store` (memory by default), founding a chain of `validators` where there is none."""
     store = store or MemoryStore()
     await store.open()
     verifier = Verifier(SignatureCache(1_000), threads=2)
     feed = CommittedFeed(store)
     lifecycle = BlockLifecycle(store, feed, verifier)
     if not await lifecycle.load():
-        validators = (Validator(PUBLIC, 10),)
         founding = found_chain("tests", parameters or ChainParameters(), validators, START)
         await lifecycle.init_chain(founding, sign_header(founding_header(founding, PUBLIC), SECRET))
     engine = engine or SoloEngine(SECRET, StepClock())

@@ -8,8 +8,9 @@ come from the product's own code, so expected values of tests must come from els
 
 from __future__ import annotations
 
+import base64
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -21,7 +22,9 @@ from nacl.bindings import crypto_sign_seed_keypair
 from planetmint.conditions import details_uri, encode_fulfillment, fulfill, write_details
 from planetmint.model import json
 from planetmint.model.condition import Details, Ed25519Details, ThresholdDetails
-from planetmint.model.keys import encode_public_key
+from planetmint.model.election import election_address
+from planetmint.model.keys import decode_public_key, encode_public_key
+from planetmint.model.validator import Validator, ValidatorSet
 
 Wire = dict[str, Any]
 """A transaction, or a part of one, as JSON values that tests may change freely."""
@@ -75,8 +78,15 @@ class Threshold:
     owners: tuple[Owner, ...]
 
 
-Owner = str | Threshold
-"""Who can spend an output: a name, or several."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A public key (base58) for which nobody here has the secret: where votes go."""
+
+    public_key: str
+
+
+Owner = str | Threshold | Address
+"""Who can spend an output: a name, several, or nobody."""
 
 
 def m_of_n(needed: int, *owners: Owner) -> Threshold:
@@ -93,6 +103,8 @@ def details(owner: Owner) -> Details:
     """The condition that only `owner` fulfils."""
     if isinstance(owner, str):
         return Ed25519Details(public_key(owner))
+    if isinstance(owner, Address):
+        return Ed25519Details(owner.public_key)
     return ThresholdDetails(owner.needed, tuple(map(details, owner.owners)))
 
 
@@ -100,6 +112,8 @@ def names(owner: Owner) -> tuple[str, ...]:
     """Every name in `owner`, in order, no repeats."""
     if isinstance(owner, str):
         return (owner,)
+    if isinstance(owner, Address):
+        return ()
     return tuple(dict.fromkeys(name for item in owner.owners for name in names(item)))
 
 
@@ -109,9 +123,34 @@ def output(amount: int | str, owner: Owner) -> Wire:
     return {
         "amount": str(amount),
         "condition": {"details": write_details(condition), "uri": details_uri(condition)},
-        "public_keys": list(map(public_key, names(owner))),
+        "public_keys": [owner.public_key] if isinstance(owner, Address) else list(map(public_key, names(owner))),
     }
 
+
+# Validators
+
+Powers = Mapping[str, int]
+"""Names of validators and their power, in the order of the set."""
+
+
+def validator_set(powers: Powers) -> ValidatorSet:
+    """The validators that these names stand for."""
+    return tuple(Validator(raw_key(name), power) for name, power in powers.items())
+
+
+def raw_key(name: str) -> bytes:
+    """The 32 bytes of the public key that a name stands for."""
+    raw = decode_public_key(public_key(name))
+    assert raw is not None
+    return raw
+
+
+ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "ed25519-base16": base64.b16encode,
+    "ed25519-base32": base64.b32encode,
+    "ed25519-base64": base64.b64encode,
+}
+"""How the key of a candidate may be written (transactions 3)."""
 
 # Transactions
 
@@ -230,6 +269,11 @@ def message(wire: Wire, index: int) -> bytes:
     return sha3_256(text).digest()
 
 
+def ballot_box(election_id: str) -> Address:
+    """Where votes for an election go."""
+    return Address(election_address(election_id))
+
+
 Shares = Sequence[tuple[int | str, Owner]]
 """Amount and owner of each output."""
 
@@ -285,6 +329,71 @@ class Builder:
         assets = [*({"data": item} for item in items), {"id": spend.asset_id}]
         return self._spending("DECOMPOSE", assets, [spend], shares, metadata, spend.asset_id)
 
+    def draft_validator_election(
+        self,
+        voters: Powers,
+        candidate: str,
+        power: int,
+        *,
+        by: Owner = "",
+        seed: str = "",
+        key_type: str = "ed25519-base16",
+        metadata: Any = None,
+    ) -> Draft:
+        """An election that gives `candidate` the power `power` (0 removes it).
+
+        Args:
+            voters: The validators.
+            candidate: A name.
+            power: Its new power.
+            by: Who opens it; the first of the voters where nobody is named.
+            seed: Makes elections of equal content differ.
+            key_type: One of `ENCODERS`.
+            metadata: As it stands on the wire.
+        """
+        value = ENCODERS[key_type](raw_key(candidate)).decode()
+        data = {
+            "node_id": sha256(candidate.encode()).hexdigest()[:40],
+            "power": power,
+            "public_key": {"type": key_type, "value": value},
+            "seed": seed,
+        }
+        return self._election("VALIDATOR_ELECTION", voters, data, by, metadata)
+
+    def draft_migration_election(
+        self, voters: Powers, *, by: Owner = "", seed: str = "", metadata: Any = None
+    ) -> Draft:
+        """An election that ends the chain under its present name; arguments as above."""
+        return self._election("CHAIN_MIGRATION_ELECTION", voters, {"seed": seed}, by, metadata)
+
+    def draft_vote(
+        self, spends: Sequence[Spend], shares: Shares | None = None, *, amount: int = 0, metadata: Any = None
+    ) -> Draft:
+        """A VOTE in the election of the first of `spends`.
+
+        Args:
+            spends: Shares of the election.
+            shares: The outputs; where there are none, `amount` goes to the election's address.
+            amount: What `spends` hold together.
+            metadata: As it stands on the wire.
+        """
+        election_id = spends[0].asset_id
+        shares = [(amount, ballot_box(election_id))] if shares is None else shares
+        assets = self.dialect.assets({"id": election_id})
+        return self._spending("VOTE", assets, spends, shares, metadata, election_id)
+
+    def validator_election(self, voters: Powers, candidate: str, power: int, **members: Any) -> Built:
+        """See `draft_validator_election`."""
+        return self.draft_validator_election(voters, candidate, power, **members).signed()
+
+    def migration_election(self, voters: Powers, **members: Any) -> Built:
+        """See `draft_migration_election`."""
+        return self.draft_migration_election(voters, **members).signed()
+
+    def vote(self, spends: Sequence[Spend], shares: Shares | None = None, **members: Any) -> Built:
+        """See `draft_vote`."""
+        return self.draft_vote(spends, shares, **members).signed()
+
     def create(self, owner: Owner, shares: Shares | None = None, **members: Any) -> Built:
         """See `draft_create`."""
         return self.draft_create(owner, shares, **members).signed()
@@ -300,6 +409,13 @@ class Builder:
     def decompose(self, spend: Spend, items: Sequence[str], shares: Shares | None = None, **members: Any) -> Built:
         """See `draft_decompose`."""
         return self.draft_decompose(spend, items, shares, **members).signed()
+
+    def _election(self, operation: str, voters: Powers, data: Wire, by: Owner, metadata: Any) -> Draft:
+        initiator = by or next(iter(voters))
+        shares = [(power, name) for name, power in voters.items()]
+        first, signing = self._input(names(initiator), None), (details(initiator), names(initiator))
+        assets = self.dialect.assets({"data": data})
+        return self._draft(operation, assets, [first], shares, metadata, (signing,))
 
     def _spending(
         self,

@@ -2,13 +2,14 @@
 """One catalogue of invalid transactions, each with the class and the rule of its refusal.
 
 Every entry to the node is tested with all of it: HTTP, bulk loading, proposals and blocks. It covers each error
-class that CREATE, TRANSFER, COMPOSE and DECOMPOSE can raise, in every dialect in which the case exists.
+class that an operation can raise, in every dialect in which the case exists. The chain has to be founded with
+`VALIDATORS`, the set behind the name `VALIDATOR` (`planetmint.testing.build.seed` gives its secret).
 """
 
 from functools import cache
 
-from planetmint.testing.invalid import conditions, ledger, structure, texts
-from planetmint.testing.invalid.case import InvalidCase
+from planetmint.testing.invalid import conditions, elections, ledger, structure, texts
+from planetmint.testing.invalid.case import VALIDATOR, VALIDATORS, InvalidCase
 
 _GROUPS = (
     texts.TEXTS,
@@ -27,6 +28,9 @@ _GROUPS = (
     ledger.TRANSFER,
     ledger.COMPOSE,
     ledger.DECOMPOSE,
+    elections.VALIDATOR_ELECTION,
+    elections.MIGRATION_ELECTION,
+    ledger.VOTE,
 )
 
 
@@ -36,4 +40,4 @@ def catalogue() -> tuple[InvalidCase, ...]:
     return tuple(case for group in _GROUPS for entry in group.entries for case in entry.cases())
 
 
-__all__ = ["InvalidCase", "catalogue"]
+__all__ = ["VALIDATOR", "VALIDATORS", "InvalidCase", "catalogue"]

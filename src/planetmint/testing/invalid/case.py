@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
-from planetmint.testing.build import Builder, Built, Dialect, Owner, Shares, Wire
+from planetmint.model.validator import MAX_TOTAL_POWER
+from planetmint.testing.build import Builder, Built, Dialect, Owner, Shares, Wire, validator_set
 
 ALL = tuple(Dialect)
 OBJECTS = (Dialect.BIGCHAINDB,)
 """The dialect whose values are objects."""
 VERSION_2 = (Dialect.BIGCHAINDB, Dialect.PLANETMINT_1)
 VERSION_3 = (Dialect.PLANETMINT_2,)
+
+VALIDATOR = "tests/validator"
+"""Name of the one validator that a chain has to be founded with on which the catalogue is tried."""
+
+POWERS = {VALIDATOR: MAX_TOTAL_POWER - 10}
+"""So near the engine's bound that a small change is beyond it."""
+
+VALIDATORS = validator_set(POWERS)
+"""The first set of such a chain."""
 
 Change = Callable[[Wire], object]
 Path = tuple[str | int, ...]
@@ -63,6 +73,10 @@ class Scene:
         return self.keep(
             self.build.create(self.alice, [(amount, owner or self.alice)], data=f"{self._name} {what}")
         )
+
+    def election(self, what: str = "first") -> Built:
+        """A kept election of a new validator of power 1; the votes are the validator's."""
+        return self.keep(self.build.validator_election(POWERS, self.who("candidate"), 1, seed=self.who(what)))
 
     def to_bob(self, amount: int = 10) -> Shares:
         """One output for bob."""

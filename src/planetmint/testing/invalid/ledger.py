@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Rules that need the ledger: validation 4.1 to 4.3, row by row."""
+"""Rules that need the ledger: validation 4.1 to 4.3, row by row, and what votes share with transfers."""
 
 from collections.abc import Sequence
 
@@ -22,6 +22,7 @@ CONSUME = Group("CREATE from DECOMPOSE")
 TRANSFER = Group("TRANSFER")
 COMPOSE = Group("COMPOSE")
 DECOMPOSE = Group("DECOMPOSE")
+VOTE = Group("VOTE")
 
 _NOWHERE = "0123456789abcdef" * 4
 _BEYOND = {"1": 1, "2**31": 2**31, "2**63 - 1": 2**63 - 1, "2**63": 2**63, "2**64": 2**64, "10**299": 10**299}
@@ -189,6 +190,8 @@ def _spending(group: Group, scene: Scene, spends: Sequence[Spend]) -> Draft:
         return scene.build.draft_compose(spends, scene.to_bob(), data=scene.who("new"))
     if group is DECOMPOSE:
         return scene.build.draft_decompose(spends[0], [scene.who("part")])
+    if group is VOTE:
+        return scene.build.draft_vote(spends, scene.to_bob())
     return scene.build.draft_transfer(spends, scene.to_bob())
 
 
@@ -242,7 +245,7 @@ def _spend_twice_inside(group: Group, scene: Scene) -> Built:
 
 
 def _register_spending(group: Group) -> None:
-    dialects = ALL if group is TRANSFER else VERSION_3
+    dialects = ALL if group in (TRANSFER, VOTE) else VERSION_3
 
     @group.case("unknown transaction", InputDoesNotExist, "input.exists", dialects)
     def _unknown(scene: Scene) -> Built:
@@ -285,7 +288,7 @@ def _register_spending(group: Group) -> None:
             return _spend_twice_inside(group, scene)
 
 
-for _group in (TRANSFER, COMPOSE, DECOMPOSE):
+for _group in (TRANSFER, COMPOSE, DECOMPOSE, VOTE):
     _register_spending(_group)
 
 
