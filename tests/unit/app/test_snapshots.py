@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Snapshots: what one node offers another takes whole or not at all (consensus-and-storage 4, decision D10)."""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha256
+
+import pytest
+
+from planetmint.app import CommittedFeed
+from planetmint.app.snapshots import SnapshotService
+from planetmint.chain.archive import (
+    PIECE_BYTES,
+    ArchivedBlock,
+    ArchiveEnd,
+    Cutter,
+    Record,
+    RecordReader,
+    encode_block,
+    encode_end,
+    encode_founding,
+    pack,
+    unpack,
+)
+from planetmint.model.block import BlockHeader, BlockRecord, Founding
+from planetmint.ports.errors import StoreError
+from planetmint.ports.snapshots import ChunkVerdict, Snapshot
+from planetmint.ports.store import Store
+from planetmint.storage.memory import MemoryStore
+from tests.support.chains import BUILDER, bulky, dump, grow, ordinary
+
+
+class MemorySpool:
+    """Implements `Spool` in memory."""
+
+    def __init__(self) -> None:
+        self.chunks: dict[int, bytes] = {}
+        self.marked = False
+
+    def clear(self) -> None:
+        self.chunks, self.marked = {}, False
+
+    def put(self, index: int, chunk: bytes) -> None:
+        self.chunks[index] = chunk
+
+    def get(self, index: int) -> bytes:
+        return self.chunks[index]
+
+    def mark(self) -> None:
+        self.marked = True
+
+
+class MemoryNotes:
+    """Implements `Notes` in memory."""
+
+    def __init__(self) -> None:
+        self.data: bytes | None = None
+
+    def load(self) -> bytes | None:
+        return self.data
+
+    def save(self, data: bytes) -> None:
+        self.data = data
+
+
+class CountingStore(MemoryStore):
+    """Remembers which blocks were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[int] = []
+
+    async def block(self, height: int):  # type: ignore[no-untyped-def]
+        self.read.append(height)
+        return await super().block(height)
+
+
+class BreakingStore(MemoryStore):
+    """Takes some batches of blocks and then no more."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.batches = batches
+
+    async def save_blocks(self, blocks: Sequence[BlockRecord]) -> None:
+        if self.batches == 0:
+            raise StoreError("the disk is full")
+        self.batches -= 1
+        await super().save_blocks(blocks)
+
+
+async def opened(blocks: Sequence[Sequence[bytes]] = (), *, signed: bool = False) -> CountingStore:
+    store = CountingStore()
+    await store.open()
+    if blocks:
+        await grow(store, blocks, signed=signed)
+    return store
+
+
+async def served(store: Store, height: int) -> tuple[Snapshot, list[bytes]]:
+    """The snapshot after a block and its chunks, as a peer gets them."""
+    service = SnapshotService(store, MemorySpool())
+    await service.make(height)
+    (snapshot,) = await service.offers()
+    chunks = [await service.chunk(snapshot.height, snapshot.format, index) for index in range(snapshot.chunks)]
+    return snapshot, [chunk for chunk in chunks if chunk is not None]
+
+
+async def trusted(store: Store, height: int) -> bytes:
+    """The app hash after a block."""
+    summary = await store.summary(height)
+    assert summary is not None
+    return bytes.fromhex(summary.header.app_hash)
+
+
+def resealed(stream: bytes, height: int) -> tuple[Snapshot, list[bytes]]:
+    """A snapshot of any stream, as a peer offers it who made that up."""
+    cutter = Cutter()
+    pieces = [*cutter.feed(stream), cutter.rest]
+    metadata = b"".join(sha256(piece).digest() for piece in pieces)
+    snapshot = Snapshot(height, 1, len(pieces), sha256(metadata).digest(), metadata)
+    return snapshot, [pack(piece) for piece in pieces]
+
+
+def records(chunks: Sequence[bytes]) -> list[Record]:
+    reader = RecordReader()
+    return [record for chunk in chunks for record in reader.feed(unpack(chunk))]
+
+
+def encoded(items: Sequence[Record]) -> bytes:
+    parts = []
+    for item in items:
+        if isinstance(item, Founding):
+            parts.append(encode_founding(item))
+        elif isinstance(item, ArchivedBlock):
+            parts.append(encode_block(item.header, item.transactions))
+        else:
+            parts.append(encode_end(item))
+    return b"".join(parts)
+
+
+def padded(size: int) -> bytes:
+    return BUILDER.create("alice", metadata={"text": "x" * size}).canonical
+
+
+async def give(service: SnapshotService, chunks: Sequence[bytes]) -> list[ChunkVerdict]:
+    return [await service.add_chunk(index, chunk) for index, chunk in enumerate(chunks)]
+
+
+@pytest.mark.parametrize("signed", [True, False])
+async def test_the_taker_holds_what_the_maker_holds(signed: bool) -> None:
+    store, empty = await opened(ordinary(), signed=signed), await opened()
+    snapshot, chunks = await served(store, 6)
+    spool = MemorySpool()
+    taken: list[BlockHeader | None] = []
+
+    async def remember() -> None:
+        taken.append(await empty.head())
+
+    service = SnapshotService(empty, spool, taken=remember)
+    assert await service.take(snapshot, await trusted(store, 6))
+    assert await give(service, chunks) == [ChunkVerdict.ACCEPTED] * snapshot.chunks
+    assert await dump(empty) == await dump(store)
+    assert taken == [await store.head()]
+    assert (spool.chunks, spool.marked) == ({}, False)
+
+
+async def test_chunks_come_in_any_order_and_more_than_once() -> None:
+    store, empty = await opened(bulky(24, 500_000)), await opened()
+    snapshot, chunks = await served(store, 24)
+    assert snapshot.chunks >= 3
+    service = SnapshotService(empty, MemorySpool())
+    assert await service.take(snapshot, await trusted(store, 24))
+    for index in (2, 2, 0, *range(3, snapshot.chunks), 1):
+        assert await service.add_chunk(index, chunks[index]) is ChunkVerdict.ACCEPTED
+    assert await dump(empty) == await dump(store)
+
+
+async def test_nodes_with_equal_ledgers_offer_equal_snapshots_whenever_they_make_them() -> None:
+    blocks = bulky(40, 300_000)
+    late, steady = await opened(blocks), await opened(blocks)
+    notes = MemoryNotes()
+    for height in (3, 4, 11, 29, 40):
+        # A new service each time: the node was restarted in between.
+        service = SnapshotService(steady, MemorySpool(), notes=notes)
+        await service.make(height)
+        steadily = await service.offers()
+        chunks = [await service.chunk(height, 1, index) for index in range(steadily[0].chunks)]
+        assert (steadily[0], chunks) == await served(late, height)
+
+
+async def test_a_snapshot_goes_on_where_the_full_pieces_of_the_last_one_end() -> None:
+    store = await opened(bulky(30, 500_000))
+    notes = MemoryNotes()
+    service = SnapshotService(store, MemorySpool(), notes=notes)
+    await service.make(20)
+    store.read.clear()
+    await service.make(30)
+    assert min(store.read) >= 15
+    store.read.clear()
+    again = SnapshotService(store, MemorySpool(), notes=notes)
+    await again.make(30)
+    assert min(store.read) >= 20
+    assert await again.offers() == (await service.offers())[:1]
+
+
+async def test_notes_of_another_chain_or_damaged_ones_are_not_used() -> None:
+    notes = MemoryNotes()
+    one = await opened(bulky(20, 500_000, "one"))
+    await SnapshotService(one, MemorySpool(), notes=notes).make(20)
+    good = notes.data
+    assert good is not None
+    # The same founding, and other blocks: as after going on from an older backup.
+    other = await opened(bulky(20, 500_000, "other"))
+    for data in (good, good[:-1], b"", b"\n", good.replace(b"1 ", b"2 ")):
+        notes.data = data
+        service = SnapshotService(other, MemorySpool(), notes=notes)
+        await service.make(20)
+        assert (await service.offers())[0] == (await served(other, 20))[0]
+
+
+async def test_pieces_end_anywhere_in_a_block_and_in_the_end_of_the_stream() -> None:
+    base = await opened(bulky(8, 520_000))
+    _, chunks = await served(base, 8)
+    room = PIECE_BYTES - len(unpack(chunks[-1]))
+    rests = set()
+    # One transaction longer and longer: the last piece ends in it, before, inside and after the stream's end.
+    for more in (room - 900, *range(room - 700, room, 25), room + 100):
+        store = await opened([*bulky(8, 520_000), [padded(more)]])
+        snapshot, chunks = await served(store, 9)
+        stream = b"".join(unpack(chunk) for chunk in chunks)
+        assert [len(unpack(chunk)) for chunk in chunks[:-1]] == [PIECE_BYTES] * (snapshot.chunks - 1)
+        assert stream == encoded(records(chunks))
+        assert resealed(stream, 9)[0].metadata == snapshot.metadata
+        rests.add(len(chunks))
+    assert len(rests) == 2
+
+
+async def test_a_damaged_chunk_is_asked_for_again() -> None:
+    store, empty = await opened(ordinary()), await opened()
+    snapshot, chunks = await served(store, 6)
+    service = SnapshotService(empty, MemorySpool())
+    assert await service.take(snapshot, await trusted(store, 6))
+    damaged = chunks[0][:100] + bytes([chunks[0][100] ^ 1]) + chunks[0][101:]
+    for index, wrong in (
+        (0, damaged),
+        (0, b""),
+        (0, pack(b"other")),
+        (-1, chunks[0]),
+        (snapshot.chunks, chunks[0]),
+    ):
+        assert await service.add_chunk(index, wrong) is ChunkVerdict.REFETCH
+    assert await service.add_chunk(0, chunks[0]) is ChunkVerdict.ACCEPTED
+    assert await dump(empty) == await dump(store)
+
+
+async def test_a_snapshot_that_does_not_lead_to_the_trusted_hash_is_rejected_and_nothing_stays() -> None:
+    store, empty = await opened(ordinary()), await opened()
+    snapshot, chunks = await served(store, 6)
+    spool = MemorySpool()
+    service = SnapshotService(empty, spool)
+    assert await service.take(snapshot, sha256(b"another").digest())
+    assert (await give(service, chunks))[-1] is ChunkVerdict.REJECTED
+    assert (await empty.founding(), await empty.head()) == (None, None)
+    assert (spool.chunks, spool.marked) == ({}, False)
+    assert await service.add_chunk(0, chunks[0]) is ChunkVerdict.REJECTED
+    # The next one is taken.
+    assert await service.take(snapshot, await trusted(store, 6))
+    assert await give(service, chunks) == [ChunkVerdict.ACCEPTED]
+
+
+async def test_every_forged_stream_is_rejected_and_nothing_stays() -> None:
+    store = await opened(ordinary())
+    _, chunks = await served(store, 6)
+    honest = records(chunks)
+    assert encoded(honest) == b"".join(unpack(chunk) for chunk in chunks)
+    end = honest[-1]
+    assert isinstance(end, ArchiveEnd)
+    forged: list[list[Record]] = [
+        honest[:-1],
+        honest[:-2],
+        [*honest[:-2], end],
+        [*honest[:3], *honest[4:]],
+        [honest[0], *honest[2:]],
+        [*honest[:-1], end._replace(height=5)],
+        [*honest[:-1], end._replace(app_hash="00" * 32)],
+        [*honest[:-1], end._replace(chain=end.chain.__class__("tests", 0, False))],
+        [*honest[:-1], end._replace(chain=end.chain.__class__("tests", 1))],
+        [*honest[:-1], end._replace(chain=end.chain.__class__("other"))],
+    ]
+    for place, item in enumerate(honest):
+        if isinstance(item, ArchivedBlock):
+            without = item._replace(transactions=item.transactions[1:])
+            twice = item._replace(transactions=(*item.transactions, *item.transactions))
+            wrong = item._replace(transactions=(*item.transactions, b"{}"))
+            changed = (wrong,) if not item.transactions else (without, twice, wrong)
+            forged += [[*honest[:place], other, *honest[place + 1 :]] for other in changed]
+    assert len(forged) > 20
+    for items in forged:
+        empty = await opened()
+        service = SnapshotService(empty, MemorySpool())
+        offered, pieces = resealed(encoded(items), 6)
+        assert await service.take(offered, await trusted(store, 6))
+        assert (await give(service, pieces))[-1] is ChunkVerdict.REJECTED
+        assert (await empty.founding(), await empty.head()) == (None, None)
+
+
+async def test_a_snapshot_of_another_height_than_it_says_is_rejected() -> None:
+    store, empty = await opened(ordinary()), await opened()
+    snapshot, chunks = await served(store, 6)
+    service = SnapshotService(empty, MemorySpool())
+    assert await service.take(snapshot._replace(height=7), await trusted(store, 6))
+    assert (await give(service, chunks))[-1] is ChunkVerdict.REJECTED
+    assert await empty.head() is None
+
+
+async def test_impossible_offers_and_ledgers_with_blocks_take_nothing() -> None:
+    store, empty = await opened(ordinary()), await opened()
+    snapshot, _ = await served(store, 6)
+    app_hash = await trusted(store, 6)
+    service = SnapshotService(empty, MemorySpool())
+    for wrong in (
+        snapshot._replace(format=2),
+        snapshot._replace(height=0),
+        snapshot._replace(height=-1),
+        snapshot._replace(chunks=0),
+        snapshot._replace(chunks=2),
+        snapshot._replace(chunks=-1),
+        snapshot._replace(hash=bytes(32)),
+        snapshot._replace(metadata=b""),
+        snapshot._replace(metadata=snapshot.metadata + b"x"),
+    ):
+        assert not await service.take(wrong, app_hash)
+    assert not await service.take(snapshot, b"short")
+    assert not await SnapshotService(store, MemorySpool()).take(snapshot, app_hash)
+    assert await service.add_chunk(0, b"") is ChunkVerdict.REJECTED
+
+
+async def test_a_store_that_fails_while_it_is_filled_is_marked_for_the_next_start() -> None:
+    store, breaking = await opened(bulky(24, 500_000)), BreakingStore(1)
+    await breaking.open()
+    snapshot, chunks = await served(store, 24)
+    spool = MemorySpool()
+    service = SnapshotService(breaking, spool)
+    assert await service.take(snapshot, await trusted(store, 24))
+    with pytest.raises(StoreError, match="the disk is full"):
+        await give(service, chunks)
+    assert await breaking.head() is not None
+    assert spool.marked
+    assert not await service.take(snapshot, await trusted(store, 24))
+
+
+async def test_unknown_heights_formats_and_indexes_have_no_chunk() -> None:
+    store = await opened(ordinary())
+    service = SnapshotService(store, MemorySpool())
+    assert await service.offers() == ()
+    assert await service.chunk(6, 1, 0) is None
+    await service.make(6)
+    for height, form, index in ((5, 1, 0), (6, 2, 0), (6, 1, 1), (6, 1, -1), (-6, 1, 0)):
+        assert await service.chunk(height, form, index) is None
+    assert await service.chunk(6, 1, 0) is not None
+
+
+async def test_snapshots_are_made_in_the_background_at_multiples_of_the_interval() -> None:
+    store = await opened(ordinary())
+    feed = CommittedFeed(store)
+    feed.begin("label", 6)
+    service = SnapshotService(store, MemorySpool(), interval=4)
+    service.start(feed)
+    while not await service.offers():
+        await asyncio.sleep(0.001)
+    assert [offer.height for offer in await service.offers()] == [4]
+    await grow(store, bulky(8, 100))
+    for height in range(7, 15):
+        (events,) = await store.events(height, 1)
+        feed.publish(events)
+    while len(await service.offers()) < 2:
+        await asyncio.sleep(0.001)
+    assert [offer.height for offer in await service.offers()] == [12, 4]
+    await service.stop()
+    await service.stop()
+    feed.publish((await store.events(14, 1))[0]._replace(height=15))
+    assert len(await service.offers()) == 2
+
+
+async def test_no_snapshots_are_made_with_interval_zero() -> None:
+    store = await opened(ordinary())
+    feed = CommittedFeed(store)
+    feed.begin("label", 6)
+    service = SnapshotService(store, MemorySpool(), interval=0)
+    service.start(feed)
+    await asyncio.sleep(0)
+    assert await service.offers() == ()
+    await service.stop()
+
+
+async def test_only_the_newest_snapshots_are_kept() -> None:
+    store = await opened(ordinary())
+    service = SnapshotService(store, MemorySpool())
+    for height in range(1, 7):
+        await service.make(height)
+    assert [offer.height for offer in await service.offers()] == [6, 5, 4]
+    assert await service.chunk(3, 1, 0) is None
