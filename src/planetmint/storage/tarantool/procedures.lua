@@ -236,7 +236,7 @@ local function save(epoch, height, first, postings, rows, spends, elections, cha
     for place = 1, #elections, 2 do
         space('elections'):replace({elections[place], elections[place + 1]})
     end
-    if chain then
+    if chain ~= nil then
         space('meta'):replace({'chain', chain})
     end
 end
@@ -502,7 +502,7 @@ end
 function M.by_key(key, spent, from, most)
     local transactions, index, found = space('transactions'), space('outputs').index.key, {}
     for _, choice in ipairs({false, true}) do
-        if spent == nil or spent == box.NULL or spent == choice then
+        if spent == nil or spent == choice then
             local last, count = from - 1, 0
             for _, row in index:pairs({key, choice, from}, {iterator = 'GE'}) do
                 -- Behind the last entry of this key come those of the next one, in whose rows it may stand, too.
