@@ -55,7 +55,6 @@ class CometEngine:
         self._snapshots = snapshots
         self._restored = restored
         self._submissions = Submissions(self._rpc)
-        self._founded = asyncio.Event()
         self._connections = 0
         self._status: EngineStatus | None = None
         self._stopping = False
@@ -102,13 +101,13 @@ class CometEngine:
             return f"no blocks can be made any more: {self._failure.exception()}"
         if handler.store_trouble is not None:
             return f"the store takes no blocks at present: {handler.store_trouble}"
-        if handler.refusal is not None:
-            return handler.refusal
         if handler.halted is not None:
             return (
                 f"chain migration in progress: the chain waits to go on as `{handler.halted}`. Give the engine "
                 "the genesis file of that chain on every node and start it again"
             )
+        if handler.refusal is not None:
+            return handler.refusal
         return self._engine_trouble()
 
     def _engine_trouble(self) -> str | None:
@@ -127,8 +126,11 @@ class CometEngine:
         return None
 
     async def founded(self) -> None:
-        """Return once the ledger has a chain: from the engine's genesis, or from a snapshot."""
-        await self._founded.wait()
+        """Return once the ledger has a chain, from a genesis or from a snapshot; ask after `start`."""
+        handler = self._handler
+        if handler is None:
+            raise EngineError("the node has not begun to listen for the consensus engine")
+        await handler.founded.wait()
 
     async def start(self, lifecycle: Lifecycle) -> None:
         """Listen for the engine; does not wait for it.
@@ -139,7 +141,6 @@ class CometEngine:
         loop = asyncio.get_running_loop()
         self._failure = loop.create_future()
         handler = Handler(lifecycle, self, self._snapshots, self._restored)
-        handler.founded = self._founded
         try:
             await handler.look()
         except StoreError as error:
@@ -201,6 +202,7 @@ class CometEngine:
     def _fail(self, error: BaseException) -> None:
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
+            self._submissions.give_up(f"no blocks can be made any more: {error}")
 
     async def _wait_for_failure(self, failure: asyncio.Future[None]) -> None:
         await failure

@@ -27,7 +27,7 @@ class FrameReader:
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = max_frame
         self._buffer = bytearray()
-        self._wanted = 1
+        self._wanted = 1  # bytes from the beginning of the buffer on, before which it makes no sense to look
         self.error: ProtocolError | None = None
 
     @property
@@ -61,7 +61,6 @@ class FrameReader:
             buffer.clear()
             return messages
         del buffer[:start]
-        # `_wanted` was counted from `start`.
         return messages
 
     def _next(self, view: memoryview, start: int) -> tuple[int, int] | None:

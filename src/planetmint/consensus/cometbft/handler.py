@@ -28,6 +28,9 @@ T = TypeVar("T")
 MIGRATING = "chain migration in progress"
 """What CheckTx says while the chain waits for its migration."""
 
+SUPPORTED = "0.38."
+"""Versions of the engine with which this adapter is tested begin so."""
+
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _KEY_BYTES = 32
@@ -82,6 +85,7 @@ class Handler:
     ) -> None:
         """
         Args:
+            watcher: Hears of transactions that are checked.
             snapshots: Makes and takes snapshots; without it none are offered or taken.
             restored: Awaited when a snapshot was taken, before the engine hears so: the life cycle is to look at
                 the store anew.
@@ -93,7 +97,7 @@ class Handler:
         self._lock = asyncio.Lock()
         self._decided: wire.FinalizeBlock | None = None
         self._taking: Snapshot | None = None
-        self._missing: set[int] = set()
+        self._accepted: set[int] = set()
         self.founded = asyncio.Event()
         self.halted: str | None = None
         self.refusal: str | None = None
@@ -176,6 +180,10 @@ class Handler:
         height, app_hash = 0, b""
         if info is not None and _begun(info):
             height, app_hash = info.height - info.chain.shift, bytes.fromhex(info.app_hash)
+            # What was refused before was perhaps said by another engine; this one is told again if it is wrong.
+            self.refusal = None
+        if call.version and not call.version.startswith(SUPPORTED):
+            _log.warning("engine.not_supported", engine=call.version, supported=f"{SUPPORTED}x")
         _log.info("engine.asks", engine=call.version, engine_height=height)
         return wire.info("planetmint", __version__, height, app_hash)
 
@@ -392,7 +400,7 @@ class Handler:
             wanted = False
         if not wanted:
             return wire.OfferResult.REJECT
-        self._taking, self._missing = call.snapshot, set(range(call.snapshot.chunks))
+        self._taking, self._accepted = call.snapshot, set()
         _log.info("snapshot.offered", engine_height=call.snapshot.height, chunks=call.snapshot.chunks)
         return wire.OfferResult.ACCEPT
 
@@ -407,8 +415,8 @@ class Handler:
             self._taking = None
             _log.error("snapshot.rejected", engine_height=taking.height)
             return wire.apply_snapshot_chunk(wire.ChunkResult.REJECT_SNAPSHOT)
-        self._missing.discard(call.index)
-        if not self._missing:
+        self._accepted.add(call.index)
+        if len(self._accepted) >= taking.chunks:
             await self._finish(taking, link)
         return wire.apply_snapshot_chunk(wire.ChunkResult.ACCEPT)
 

@@ -30,7 +30,11 @@ UNKNOWN = 2
 MAX_LOG = 1_000
 """Characters of a text for people."""
 
+ADDRESS_BYTES = 20
+"""Length of the address that the engine derives from a validator's key."""
+
 _NANOS = 1_000_000_000
+_LAST_TIME = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +261,17 @@ def _read_offer(message: pb.OfferSnapshot) -> OfferSnapshot:
 
 
 def _time(message: pb.Timestamp) -> int:
-    if not 0 <= message.nanos < _NANOS:
-        raise ProtocolError(f"a time with {message.nanos} nanoseconds")
-    return message.seconds * _NANOS + message.nanos
+    time = message.seconds * _NANOS + message.nanos
+    if not 0 <= message.nanos < _NANOS or not 0 <= time <= _LAST_TIME:
+        raise ProtocolError(f"a time of {message.seconds} seconds and {message.nanos} nanoseconds")
+    return time
+
+
+def _read_finalize_block(message: pb.FinalizeBlock) -> FinalizeBlock:
+    proposer = message.proposer_address
+    if len(proposer) != ADDRESS_BYTES:
+        raise ProtocolError(f"a proposer's address of {len(proposer)} bytes")
+    return FinalizeBlock(message.height, _time(message.time), proposer, tuple(message.txs))
 
 
 _READERS: dict[str, Callable[[Any], Call]] = {
@@ -278,9 +290,7 @@ _READERS: dict[str, Callable[[Any], Call]] = {
     "process_proposal": lambda item: ProcessProposal(item.height, tuple(item.txs)),
     "extend_vote": lambda _: ExtendVote(),
     "verify_vote_extension": lambda item: VerifyVoteExtension(item.vote_extension),
-    "finalize_block": lambda item: FinalizeBlock(
-        item.height, _time(item.time), item.proposer_address, tuple(item.txs)
-    ),
+    "finalize_block": _read_finalize_block,
 }
 
 
