@@ -10,6 +10,7 @@
 
 local ffi = require('ffi')
 local fiber = require('fiber')
+local msgpack = require('msgpack')
 
 pcall(ffi.cdef, [[
     int box_insert(uint32_t space_id, const char *tuple, const char *tuple_end, void **result);
@@ -524,18 +525,30 @@ end
 
 -- Checking ----------------------------------------------------------------------------------------------------
 
--- Rows of a space by their keys, nil for those that are missing.
-function M.rows(name, keys)
-    local rows = {}
+-- Rows of a space by their keys as MessagePack, byte by byte as they are stored; false for those that are missing.
+-- As many of the first ones as go into a part.
+function M.raw_rows(name, keys)
+    local rows, size = {}, 0
     for place, key in ipairs(keys) do
-        rows[place] = space(name):get(key) or box.NULL
+        local row = space(name):get(key)
+        rows[place] = row and msgpack.encode(row) or false
+        size = size + (row and row:bsize() or 0)
+        if size > PART_BYTES then
+            break
+        end
     end
     return rows
 end
 
--- Rows of a space whose first field is at least `from` and less than `to`, as many as go into a part.
-function M.rows_between(name, from, to)
-    return rows_from(space(name).index[0], {from}, function(row) return row[1] < to end, PART_ROWS)
+-- Of outputs of 36 bytes each (id, index): place, whether spent, number of the spender; false for missing ones.
+function M.spends(refs)
+    local bytes, by_id, found = ffi.cast('const uint8_t *', refs), space('transactions').index.id, {}
+    for at = 0, #refs - 1, 36 do
+        local place = place_of(by_id, refs:sub(at + 1, at + 32), uint32(bytes, at + 32))
+        local row = place and space('outputs'):get(place)
+        found[#found + 1] = row and {place, row[2], row[3]} or false
+    end
+    return found
 end
 
 -- Numbers of rows. Spent outputs are counted in slices.
