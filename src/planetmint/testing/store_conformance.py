@@ -13,12 +13,13 @@ The blocks here are made of values by hand and need no signatures: a store belie
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Founding, Spend, TransactionEvent
 from planetmint.model.condition import Ed25519Details, Ed25519Fulfillment
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.json import JsonValue, canonical
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.search import parse_search
@@ -34,7 +35,7 @@ from planetmint.model.transaction import (
 )
 from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.ports.errors import StoreError
-from planetmint.ports.store import Found, Page, Paging, StateReads, Store
+from planetmint.ports.store import Found, LedgerEnd, Page, Paging, StateReads, Store
 
 T = TypeVar("T")
 
@@ -76,14 +77,36 @@ class Chain:
     blocks: list[BlockRecord] = field(default_factory=list)
     records: dict[OutputRef, OutputRecord] = field(default_factory=dict)
 
-    def block(self, *transactions: Transaction, validators: ValidatorSet | None = None) -> BlockRecord:
+    def block(
+        self,
+        *transactions: Transaction,
+        validators: ValidatorSet | None = None,
+        elections: Sequence[ElectionRecord] = (),
+        chain: ChainRecord | None = None,
+    ) -> BlockRecord:
         """The block of these transactions at the next height; counts as made."""
-        block = block_of(len(self.blocks) + 1, transactions, validators)
+        made = block_of(len(self.blocks) + 1, transactions, validators)
+        block = replace(made, elections=tuple(elections), chain=chain)
         self.blocks.append(block)
         self.records.update((record.ref, record) for record in block.created)
         for spend in block.spent:
             self.records[spend.ref] = self.records[spend.ref]._replace(spender=spend.spender)
         return block
+
+    def end(self) -> LedgerEnd:
+        """What the ledger holds besides the blocks made."""
+        records = {record.election_id: record for block in self.blocks for record in block.elections}
+        chains = [block.chain for block in self.blocks if block.chain is not None]
+        return LedgerEnd(
+            founding=FOUNDING,
+            head=header_of(len(self.blocks)),
+            elections=tuple(records[item] for item in sorted(records)),
+            chain=chains[-1] if chains else ChainRecord(FOUNDING.chain_id),
+            validator_sets=1 + sum(block.validators is not None for block in self.blocks),
+            transactions=len(self.transactions),
+            outputs=len(self.records),
+            spends=sum(record.spender is not None for record in self.records.values()),
+        )
 
     @property
     def transactions(self) -> list[Transaction]:
@@ -260,6 +283,9 @@ async def empty_store_has_nothing(make_store: MakeStore) -> None:
         assert view.validators() == ()
         await expect_list(lambda paging: store.outputs_by_key(ANYBODY, None, paging), [])
         await expect_error(store.save_block(block_of(1, [])))
+        await expect_error(store.save_blocks([block_of(1, [])]))
+        await expect_error(store.begin_chain(ChainRecord("")))
+        assert await store.elections() == ()
 
 
 async def founding_is_kept(make_store: MakeStore) -> None:
@@ -302,6 +328,11 @@ async def closed_store_answers_with_an_error(make_store: MakeStore) -> None:
         await store.close()
         await expect_error(store.head())
         await expect_error(store.save_block(block_of(1, [transaction("a")])))
+        await expect_error(store.save_blocks([block_of(1, [transaction("a")])]))
+        await expect_error(store.begin_chain(ChainRecord(FOUNDING.chain_id)))
+        await expect_error(store.elections())
+        await expect_error(store.audit(block_of(1, [])))
+        await expect_error(store.audit_end(Chain().end()))
         await store.close()
 
 
@@ -639,6 +670,279 @@ async def strange_cursors_do_no_harm(make_store: MakeStore) -> None:
             assert set(sizes) <= {0, 1}
 
 
+def election(
+    name: str,
+    height: int = 1,
+    *,
+    votes: int = 0,
+    change: Validator | None = None,
+    concluded_at: int | None = None,
+) -> ElectionRecord:
+    """The record of an election whose transaction was made from `name`."""
+    operation = Operation.CHAIN_MIGRATION_ELECTION if change is None else Operation.VALIDATOR_ELECTION
+    return ElectionRecord(digest(name), operation, height, 2**60, votes, change, concluded_at)
+
+
+async def elections_are_kept_as_the_newest_block_left_them(make_store: MakeStore) -> None:
+    """Each block replaces the records that it changes, and no others (elections-and-operations 3)."""
+    chain = Chain()
+    wish = Validator(b"\x07" * 32, 2**60 - 1)
+    first, second = election("e", change=wish), election("m")
+    third = election("f", 2, change=Validator(b"\xff" * 32, 0))
+    opened_, voted, done = first, replace(first, votes=7), replace(first, votes=2**59, concluded_at=3)
+    blocks = [
+        chain.block(transaction("e", Operation.VALIDATOR_ELECTION), elections=[opened_, second]),
+        chain.block(transaction("v", Operation.VOTE), elections=[third, voted]),
+        chain.block(transaction("w", Operation.VOTE), elections=[done]),
+        chain.block(),
+    ]
+    asked = [*map(digest, ("e", "f", "m", "none")), "", "no id", digest("e").upper()]
+    expected: dict[str, ElectionRecord] = {}
+    async with stored(make_store) as store:
+        for block in blocks:
+            before = dict(expected)
+            held = await store.read_state(StateReads([], [], asked))
+            await store.save_block(block)
+            expected |= {item.election_id: item for item in block.elections}
+            view = await store.read_state(StateReads([], [], asked))
+            assert [view.election(item) for item in asked] == [expected.get(item) for item in asked]
+            assert [held.election(item) for item in asked] == [before.get(item) for item in asked]
+            assert await store.elections() == tuple(expected[item] for item in sorted(expected))
+        await expect_error(store.save_block(replace(block_of(9, []), elections=(opened_,))))
+        assert (await store.read_state(StateReads([], [], asked))).election(digest("e")) == done
+    async with opened(make_store) as store:
+        assert await store.elections() == tuple(expected[item] for item in sorted(expected))
+
+
+async def validator_changes_are_dated(make_store: MakeStore) -> None:
+    """A set holds from the height after its block; the two newest are known (elections-and-operations 3)."""
+    chain = Chain()
+    sets = FOUNDING.validators[:1], FOUNDING.validators[1:]
+    async with stored(make_store) as store:
+        for validators, expected in [(None, (1,)), (sets[0], (3, 1)), (None, (3, 1)), (sets[1], (5, 3))]:
+            before = await store.read_state(StateReads([], []))
+            heights = before.validator_changes()
+            await store.save_block(chain.block(validators=validators))
+            view = await store.read_state(StateReads([], []))
+            assert view.validator_changes() == expected
+            assert view.validators() == await store.validators() == (validators or before.validators())
+            assert before.validator_changes() == heights
+    async with opened(make_store) as store:
+        assert (await store.read_state(StateReads([], []))).validator_changes() == (5, 3)
+
+
+async def chain_record_is_kept_and_begun(make_store: MakeStore) -> None:
+    """A block's chain record is stored with it; only that chain can be begun, as often as asked."""
+    chain = Chain()
+    waiting = ChainRecord("conformance-migrated-at-height-1", 2, synced=False)
+    begun = replace(waiting, synced=True)
+
+    async def expect(store: Store, record: ChainRecord) -> None:
+        assert (await store.read_state(StateReads([], []))).chain() == record
+
+    async with stored(make_store, chain.block()) as store:
+        await expect(store, ChainRecord(FOUNDING.chain_id))
+        await expect_error(store.begin_chain(begun))
+        await expect_error(store.save_block(replace(block_of(3, []), chain=waiting)))
+        await expect(store, ChainRecord(FOUNDING.chain_id))
+        held = await store.read_state(StateReads([], []))
+        await store.save_block(chain.block(transaction("vote"), chain=waiting))
+        assert held.chain() == ChainRecord(FOUNDING.chain_id)
+        await expect(store, waiting)
+        for wrong in (replace(begun, chain_id="other"), replace(begun, shift=1), ChainRecord(FOUNDING.chain_id)):
+            await expect_error(store.begin_chain(wrong))
+            await expect(store, waiting)
+        await store.begin_chain(begun)
+        await expect(store, begun)
+    async with opened(make_store) as store:
+        await expect(store, begun)
+        await store.begin_chain(begun)
+        await store.save_block(chain.block(transaction("after")))
+        await expect(store, begun)
+
+
+def _eventful_chain() -> Chain:
+    """A few blocks with everything in them that a block can do."""
+    chain = Chain()
+    wish = Validator(b"\x07" * 32, 9)
+    chain.block(
+        transaction("a", owners=[(ANYBODY,), (SOMEBODY, ANYBODY)], assets=[Asset(None, "content")]),
+        transaction("b", assets=[Asset(None, {"text": "red foxes"})], metadata={"a": "brown dog", "b": "dog"}),
+        transaction("c", assets=[Asset(None, "other")], metadata="content"),
+    )
+    chain.block(
+        transfer("t", ref("a"), asset="a"),
+        transfer("u", ref("t"), ref("b"), asset="b", owners=[(NOBODY,), (ANYBODY,)]),
+        transaction("e", Operation.VALIDATOR_ELECTION, metadata="an election"),
+        elections=[election("e", 2, change=wish), election("f", 2)],
+    )
+    chain.block()
+    chain.block(
+        transaction("v", Operation.VOTE, spends=[ref("e")], assets=[Asset(digest("e"))]),
+        validators=(*FOUNDING.validators, wish),
+        elections=[election("e", 2, votes=2**60, change=wish, concluded_at=4)],
+    )
+    chain.block(
+        transaction(
+            "parts", Operation.DECOMPOSE, spends=[ref("c")], assets=[Asset(digest("c")), Asset(None, "x")]
+        ),
+        elections=[election("f", 2, votes=2**60, concluded_at=5)],
+        chain=ChainRecord("conformance-migrated-at-height-4", 5, synced=False),
+    )
+    return chain
+
+
+async def blocks_are_saved_together(make_store: MakeStore) -> None:
+    """Several blocks in one write are stored as if one after the other."""
+    chain = _eventful_chain()
+    async with stored(make_store, *chain.blocks[:1]) as store:
+        await store.save_blocks([])
+        assert await store.head() == header_of(1)
+        await store.save_blocks(chain.blocks[1:4])
+        await store.save_blocks(chain.blocks[4:])
+        await store.save_block(chain.block(transfer("w", ref("u"), asset="b")))
+        await _expect_whole(store, chain)
+    async with opened(make_store) as store:
+        await store.save_blocks([chain.block(transfer("x", ref("w"), asset="b")), chain.block(transaction("y"))])
+        await _expect_whole(store, chain)
+
+
+async def _expect_whole(store: Store, chain: Chain) -> None:
+    """The store holds this chain: by its reads and by its own audit."""
+    for block in chain.blocks:
+        found = await store.block(block.header.height)
+        assert found is not None and found.summary.header == block.header
+        assert found.transactions == tuple(item.canonical for item in block.transactions)
+        assert [await store.height_of(item.id) for item in block.transactions] == [block.header.height] * len(
+            block.transactions
+        )
+        assert await store.audit(block) == ()
+    assert await store.audit_end(chain.end()) == ()
+    end = chain.end()
+    view = await store.read_state(StateReads([item.id for item in chain.transactions], list(chain.records)))
+    assert {item: view.output(item) for item in chain.records} == chain.records
+    assert await store.events(1, 1_000) == tuple(block.events for block in chain.blocks)
+    assert await store.elections() == end.elections
+    assert view.chain() == end.chain
+    for key in (ANYBODY, SOMEBODY, NOBODY):
+        mine = [item.ref for item in chain.records.values() if key in item.public_keys]
+        await expect_list(partial(store.outputs_by_key, key, None), mine)
+
+
+async def blocks_are_saved_together_or_not_at_all(make_store: MakeStore) -> None:
+    """One block that cannot be stored, wherever it stands, keeps all of them out."""
+    chain = _eventful_chain()
+    good = chain.blocks[1:4]
+    wrong = {
+        "a height left out": block_of(6, [transaction("x")]),
+        "a height again": block_of(4, [transaction("x")]),
+        "a stored transaction": block_of(5, [transaction("a")]),
+        "a transaction of a block before it": block_of(5, [transfer("t", asset="a")]),
+        "an output of an unknown transaction": block_of(5, [transfer("x", ref("none"), asset="a")]),
+        "an output spent in a block before it": block_of(5, [transfer("x", ref("a"), asset="a")]),
+    }
+    async with stored(make_store, *chain.blocks[:1]) as store:
+        for block in wrong.values():
+            await expect_error(store.save_blocks([*good, block]))
+            assert await store.head() == header_of(1)
+            assert await store.block(2) is None and await store.elections() == ()
+            assert await store.validators() == FOUNDING.validators
+            assert await store.transaction(digest("t")) is None
+            view = await store.read_state(StateReads([digest("t"), digest("e")], [ref("a"), ref("t")]))
+            assert not view.has_transaction(digest("t")) and view.output(ref("t")) is None
+            output = view.output(ref("a"))
+            assert output is not None and output.spender is None
+            assert (await store.search_metadata(parse_search("election"), ALL)).items == ()
+        await store.save_blocks(chain.blocks[1:])
+        await _expect_whole(store, chain)
+
+
+async def audit_is_silent_where_all_is_well(make_store: MakeStore) -> None:
+    """Nothing is found in what the store wrote itself, however often it was opened in between."""
+    chain = _eventful_chain()
+    async with stored(make_store, *chain.blocks):
+        pass
+    async with opened(make_store) as store:
+        await _expect_whole(store, chain)
+        begun = ChainRecord("conformance-migrated-at-height-4", 5)
+        await store.begin_chain(begun)
+        assert await store.audit_end(replace(chain.end(), chain=begun)) == ()
+
+
+async def audit_finds_what_is_other_than_expected(make_store: MakeStore) -> None:
+    """Each part of a block is compared; what differs is named by height, and by id where it has one."""
+    chain = _eventful_chain()
+    first, second, _, fourth, _ = chain.blocks
+    made, output, spend = first.transactions[0], second.created[0], second.spent[0]
+    wrong: dict[str, tuple[BlockRecord, str]] = {
+        "a header": (replace(first, header=replace(first.header, proposer="")), ""),
+        "events": (replace(first, events=first.events._replace(events=first.events.events[1:])), ""),
+        "a body": (_with_first(first, replace(made, canonical=made.canonical + b" ")), made.id),
+        "an output": (_with_output(second, output._replace(amount=2)), output.ref.transaction_id),
+        "an output's owner": (
+            _with_output(second, output._replace(public_keys=("x",))),
+            output.ref.transaction_id,
+        ),
+        "a missing output": (
+            replace(second, created=(*second.created, output._replace(ref=ref("t", 1)))),
+            digest("t"),
+        ),
+        "a spender": (
+            replace(second, spent=(spend._replace(spender=digest("u")), *second.spent[1:])),
+            digest("a"),
+        ),
+        "a missing spend": (replace(fourth, spent=(*fourth.spent, Spend(ref("a", 1), digest("v")))), digest("a")),
+        "validators": (replace(fourth, validators=FOUNDING.validators), ""),
+        "missing validators": (replace(second, validators=FOUNDING.validators), ""),
+        "a missing transaction": (block_of(1, [*first.transactions, transaction("z")]), digest("z")),
+        "a transaction in another block": (block_of(2, first.transactions), made.id),
+        "a missing block": (block_of(6, []), ""),
+    }
+    async with stored(make_store, *chain.blocks) as store:
+        for name, (block, named) in wrong.items():
+            found = await store.audit(block)
+            assert found, f"{name} that is other than expected is not found"
+            number = str(block.header.height)
+            assert any(number in sentence and named in sentence for sentence in found), (name, found)
+        await _expect_whole(store, chain)
+
+
+def _with_first(block: BlockRecord, made: Transaction) -> BlockRecord:
+    return replace(block, transactions=(made, *block.transactions[1:]))
+
+
+def _with_output(block: BlockRecord, record: OutputRecord) -> BlockRecord:
+    return replace(block, created=(record, *block.created[1:]))
+
+
+async def audit_end_finds_what_is_other_than_expected(make_store: MakeStore) -> None:
+    """Founding, head, elections, chain, and records beyond those of the blocks."""
+    chain = _eventful_chain()
+    end = chain.end()
+    changed = replace(end.elections[0], votes=1)
+    wrong: dict[str, LedgerEnd] = {
+        "the founding": replace(end, founding=replace(FOUNDING, label="00000000")),
+        "the first validators": replace(end, founding=replace(FOUNDING, validators=FOUNDING.validators[:1])),
+        "the head's height": replace(end, head=header_of(4)),
+        "the head": replace(end, head=replace(end.head, time=1)),
+        "an election": replace(end, elections=(changed, *end.elections[1:])),
+        "an election too many": replace(end, elections=end.elections[1:]),
+        "a missing election": replace(end, elections=(*end.elections, election("none"))),
+        "the chain's name": replace(end, chain=ChainRecord("other")),
+        "the chain's beginning": replace(end, chain=replace(end.chain, synced=True)),
+        "validator sets": replace(end, validator_sets=end.validator_sets - 1),
+        "transactions": replace(end, transactions=end.transactions - 1),
+        "outputs": replace(end, outputs=end.outputs - 1),
+        "spends": replace(end, spends=end.spends - 1),
+    }
+    async with stored(make_store, *chain.blocks) as store:
+        for block in chain.blocks:
+            assert await store.audit(block) == ()
+        for name, expected in wrong.items():
+            assert await store.audit_end(expected), f"other than expected and not found: {name}"
+        assert await store.audit_end(end) == ()
+
+
 STORE_CHECKS: tuple[StoreCheck, ...] = (
     empty_store_has_nothing,
     founding_is_kept,
@@ -659,5 +963,13 @@ STORE_CHECKS: tuple[StoreCheck, ...] = (
     events_come_in_whole_blocks,
     events_come_at_most_a_thousand_blocks_at_once,
     strange_cursors_do_no_harm,
+    elections_are_kept_as_the_newest_block_left_them,
+    validator_changes_are_dated,
+    chain_record_is_kept_and_begun,
+    blocks_are_saved_together,
+    blocks_are_saved_together_or_not_at_all,
+    audit_is_silent_where_all_is_well,
+    audit_finds_what_is_other_than_expected,
+    audit_end_finds_what_is_other_than_expected,
 )
 """Every check of the contract; run each over empty data of its own."""

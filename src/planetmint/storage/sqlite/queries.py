@@ -24,6 +24,9 @@ ID_BYTES = 32
 
 HEAD = "SELECT height, next, header FROM blocks ORDER BY height DESC LIMIT 1"
 
+PROGRESS = "SELECT indexed, round_end, hand FROM blocks ORDER BY height DESC LIMIT 1"
+"""How far the tree of ids has come, see recent.py."""
+
 NEWEST = "SELECT height, (SELECT newest FROM chain) FROM validators ORDER BY height DESC LIMIT 2"
 """Heights of the newest validator sets, newest first, and the chain record."""
 
@@ -153,7 +156,7 @@ def bodies(session: Session, height: int) -> tuple[bytes, ...]:
 def recent_ids(session: Session) -> RecentIds:
     """The ids that the tree of ids may not have, read from their blocks."""
     with session.snapshot():
-        row = session.row("SELECT indexed, round_end, hand FROM blocks ORDER BY height DESC LIMIT 1")
+        row = session.row(PROGRESS)
         recent = RecentIds(Progress() if row is None else Progress(*row))
         load_ids(session, recent)
     return recent

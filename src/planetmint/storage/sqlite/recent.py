@@ -59,6 +59,11 @@ class RecentIds:
         """The sequence number after the newest id."""
         return self._end
 
+    @property
+    def round_size(self) -> int:
+        """So many ids begin a round."""
+        return self._round_size
+
     def __len__(self) -> int:
         return len(self._waiting) + len(self._merging)
 

@@ -191,7 +191,7 @@ def parameters_of(
         (start << _LENGTH_BITS | length) << _KIND_BITS | kind
         for (start, length), kind in zip(bodies.spans, kinds, strict=True)
     ]
-    outputs = _join([encode(_stored(record)) for record in block.created])
+    outputs = _join([encode(stored(record)) for record in block.created])
     places = [_place(record.ref, known) for record in block.created]
     output_spans = [
         (place, start << _LENGTH_BITS | length)
@@ -228,7 +228,8 @@ def kind_of(transaction: Transaction) -> int:
     return OPERATIONS.index(transaction.operation) | own
 
 
-def _stored(record: OutputRecord) -> StoredOutput:
+def stored(record: OutputRecord) -> StoredOutput:
+    """An output as it stands in the file."""
     asset_id = None if record.asset_id == record.ref.transaction_id else record.asset_id
     code = OPERATIONS.index(record.operation)
     return StoredOutput(record.amount, record.uri, record.public_keys, code, asset_id, record.item)

@@ -17,7 +17,8 @@ _MAP_BYTES = 1 << 40
 """More than any ledger; SQLite lowers it to what it was built for."""
 
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""Primary codes of errors that come from what stands in the file."""
 
 
 def connect(path: Path, *, write: bool, cache_megabytes: int, create: bool = False) -> sqlite3.Connection:
@@ -58,7 +59,7 @@ def translated(error: sqlite3.Error, path: Path) -> StoreError:
     """The port's error for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
-    if primary in _DAMAGED:
+    if primary in DAMAGED:
         return StoreError(f"{path} is damaged ({error}): put it back from a backup, or set another data folder")
     kind = StoreFull if primary in _FULL else StoreError
     return kind(f"{path}: {error}")

@@ -18,10 +18,11 @@ from planetmint.model.search import SearchQuery
 from planetmint.model.transaction import Operation, OutputRef
 from planetmint.model.validator import ValidatorSet
 from planetmint.ports.errors import StoreError
-from planetmint.ports.store import Cursor, Found, Page, Paging, StateReads, StoredBlock
+from planetmint.ports.store import Cursor, Found, LedgerEnd, Page, Paging, StateReads, StoredBlock
 from planetmint.storage.checks import check_begins
 from planetmint.storage.snapshot import Snapshot
 from planetmint.storage.sqlite import layout, lock, queries, record
+from planetmint.storage.sqlite.audit import Auditor
 from planetmint.storage.sqlite.layout import MAX_INTEGER
 from planetmint.storage.sqlite.recent import ROUND, Progress, RecentIds, Step
 from planetmint.storage.sqlite.session import Row, Session, translated
@@ -62,6 +63,7 @@ class SqliteStore:
         self._newest_read = _Newest()
         self._workers: Workers | None = None
         self._recent: RecentIds | None = None
+        self._auditor: Auditor | None = None
 
     async def open(self) -> None:
         """See `Store`. Raises StoreError where another process writes to the same file."""
@@ -85,6 +87,9 @@ class SqliteStore:
     async def close(self) -> None:
         """See `Store`."""
         self._recent = None
+        auditor, self._auditor = self._auditor, None
+        if auditor is not None:
+            auditor.close()
         workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
@@ -240,6 +245,21 @@ class SqliteStore:
         """See `Store`."""
         rows = await self._open.read(lambda session: session.rows(queries.ELECTIONS))
         return tuple(record.decode_election(row[0]) for row in rows)
+
+    async def audit(self, block: BlockRecord) -> tuple[str, ...]:
+        """See `Store`. What the word index holds of the block is compared by the next `audit_end`."""
+        workers, auditor = self._open, self._auditing()
+        return await workers.read(lambda _: auditor.audit(block))
+
+    async def audit_end(self, end: LedgerEnd) -> tuple[str, ...]:
+        """See `Store`. Compares the word index as far as blocks were audited since the store was opened."""
+        workers, auditor = self._open, self._auditing()
+        return await workers.read(lambda _: auditor.audit_end(end))
+
+    def _auditing(self) -> Auditor:
+        if self._auditor is None:
+            self._auditor = Auditor(self._path)
+        return self._auditor
 
     @property
     def _open(self) -> Workers:
