@@ -8,17 +8,18 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from planetmint.cli.configure import STDOUT, Backend
-from planetmint.cli.console import CommandFailed, say, show, show_json, warn
+from planetmint.cli.console import CommandFailed, say, show, show_json
+from planetmint.cli.context import Globals, load, read_configuration
+from planetmint.cli.election_group import group as election_group
 from planetmint.ports.errors import EngineError, StoreError
-from planetmint.runtime.settings import LEVELS, ConfigurationError, Settings
-from planetmint.runtime.settings_sources import Configuration, config_path, load_settings
+from planetmint.runtime.settings import LEVELS, ConfigurationError
+from planetmint.runtime.settings_sources import config_path
 from planetmint.version import __version__
 
 PROGRAM = "planetmint"
@@ -35,13 +36,7 @@ app = typer.Typer(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Globals:
-    """The flags that stand before the command."""
-
-    config: str | None
-    log_level: str | None
-    yes: bool
+app.add_typer(election_group, name="election", short_help="Decide together with the other validators.")
 
 
 def _print_version(wanted: bool) -> None:
@@ -154,7 +149,7 @@ def _backend(name: str) -> Backend:
 def _show_config(context: typer.Context) -> None:
     """Print the effective configuration as JSON: flags, environment, file and defaults put together. A password is
     masked."""
-    show_json(_load(context).to_public_json())
+    show_json(load(context).to_public_json())
 
 
 @app.command("init", short_help="Make the database.")
@@ -163,7 +158,7 @@ def _init(context: typer.Context) -> None:
     first start."""
     from planetmint.cli.database import init
 
-    init(_load(context))
+    init(load(context))
 
 
 @app.command("drop", short_help="Delete the database.")
@@ -173,7 +168,7 @@ def _drop(context: typer.Context) -> None:
     from planetmint.cli.database import drop
 
     given: Globals = context.obj
-    drop(_load(context), assume_yes=given.yes)
+    drop(load(context), assume_yes=given.yes)
 
 
 @app.command("migrate", short_help="Bring the database to the present layout.")
@@ -182,7 +177,7 @@ def _migrate(context: typer.Context) -> None:
     repeated."""
     from planetmint.cli.database import migrate
 
-    migrate(_load(context))
+    migrate(load(context))
 
 
 @app.command(
@@ -227,7 +222,7 @@ def _start(
     if web_api_only and abci_only:
         raise typer.BadParameter("--web-api-only and --abci-only exclude each other.")
     flags = Flags(web_api=not abci_only, streams=not web_api_only, init=not no_init, parallel_asked=parallel)
-    raise typer.Exit(start(_read(context), flags))
+    raise typer.Exit(start(read_configuration(context), flags))
 
 
 @app.command("tendermint-version", short_help="Print the supported engine versions as JSON.")
@@ -238,22 +233,6 @@ def _tendermint_version() -> None:
 
     description = "Planetmint supports the following Tendermint version(s)"
     show_json({"description": description, "tendermint": list(COMETBFT_VERSIONS)})
-
-
-def _read(context: typer.Context) -> Configuration:
-    given: Globals = context.obj
-    if given.config == STDOUT:
-        raise CommandFailed("`-c -` writes to stdout, which only `configure` does; name a file to read.")
-    return load_settings(os.environ, config=given.config, log_level=given.log_level)
-
-
-def _load(context: typer.Context) -> Settings:
-    """The settings for every command but `start`, which says in its log what these say at once."""
-    configuration = _read(context)
-    if not configuration.found:
-        say(configuration.missing_file)
-    warn(configuration.warnings)
-    return configuration.settings
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import typer
+import typer.core
 import typer.main
 
 from planetmint.cli.main import PROGRAM, app
@@ -33,13 +34,21 @@ def reference() -> str:
 def _parts() -> Iterator[str]:
     group = typer.main.get_group(app)
     context = cast(typer.Context, group.make_context(PROGRAM, [], resilient_parsing=True, terminal_width=_WIDTH))
-    yield _part(PROGRAM, context.get_help())
+    yield from _group_parts(PROGRAM, group, context)
+
+
+def _group_parts(title: str, group: typer.core.TyperGroup, context: typer.Context) -> Iterator[str]:
+    yield _part(title, context.get_help())
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if command is None or command.hidden:
             continue
-        below = command.make_context(name, [], parent=context, resilient_parsing=True, terminal_width=_WIDTH)
-        yield _part(f"{PROGRAM} {name}", below.get_help())
+        made = command.make_context(name, [], parent=context, resilient_parsing=True, terminal_width=_WIDTH)
+        below = cast(typer.Context, made)
+        if isinstance(command, typer.core.TyperGroup):
+            yield from _group_parts(f"{title} {name}", command, below)
+        else:
+            yield _part(f"{title} {name}", below.get_help())
 
 
 def _part(title: str, text: str) -> str:
