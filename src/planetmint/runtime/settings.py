@@ -292,6 +292,13 @@ class ConsensusSettings(Struct, frozen=True, kw_only=True):
         bool | None,
         about("Start and supervise the engine as a child; null: where `tendermint.host` is this machine."),
     ] = None
+    snapshot_interval: Annotated[
+        Amount,
+        about(
+            "Blocks from one snapshot of the ledger, offered by `cometbft` nodes to those that join, to the next; "
+            "0: none are made."
+        ),
+    ] = 1000
 
 
 class ContractSettings(Struct, frozen=True, kw_only=True):
