@@ -51,17 +51,17 @@ steps[0] = function()
     -- event: what the streams tell and the rest does not say.
     local transactions = make('transactions', {
         {name = 'sequence', type = 'unsigned'},
-        {name = 'id', type = 'string'},
         {name = 'height', type = 'unsigned'},
         {name = 'kind', type = 'unsigned'},
-        {name = 'assets', type = 'array'},
         {name = 'event', type = 'array'},
+        {name = 'id', type = 'string'},
+        {name = 'assets', type = 'array'},
         {name = 'body', type = 'string'},
     })
     transactions:create_index('sequence', {parts = {{1, 'unsigned'}}, if_not_exists = true})
-    transactions:create_index('id', {type = 'HASH', parts = {{2, 'string'}}, if_not_exists = true})
+    transactions:create_index('id', {type = 'HASH', parts = {{5, 'string'}}, if_not_exists = true})
 
-    -- asset: 0 for the transaction itself, n for the nth of its assets, else an id.
+    -- asset: 0 for the transaction itself, n for the nth of its assets.
     local outputs = make('outputs', {
         {name = 'place', type = 'unsigned'},
         {name = 'spent', type = 'boolean'},
@@ -69,7 +69,7 @@ steps[0] = function()
         {name = 'amount', type = 'unsigned'},
         {name = 'uri', type = 'string'},
         {name = 'keys', type = 'array'},
-        {name = 'asset', type = 'scalar'},
+        {name = 'asset', type = 'unsigned'},
         {name = 'item', type = 'string', is_nullable = true},
     })
     outputs:create_index('place', {parts = {{1, 'unsigned'}}, if_not_exists = true})
@@ -308,7 +308,7 @@ function M.read_state(ids, refs, elections, known_sets)
         if output then
             local spender = output[2] and transactions:get(output[3])
             records[#records + 1] = {
-                at / 36, output, transaction[4], transaction[5], spender and spender[2] or box.NULL,
+                at / 36, output, transaction[3], transaction[6], spender and spender[5] or box.NULL,
             }
         end
     end
@@ -327,7 +327,7 @@ function M.read_state(ids, refs, elections, known_sets)
 end
 
 local function body_of(transaction)
-    return {transaction[1], transaction[2], transaction[7]}
+    return {transaction[1], transaction[5], transaction[7]}
 end
 
 function M.transaction(id)
@@ -339,7 +339,7 @@ end
 function M.place_of(id)
     local found = space('transactions').index.id:get(id)
     if found then
-        return {found[3], found[1], found[4]}
+        return {found[2], found[1], found[3]}
     end
 end
 
@@ -418,7 +418,7 @@ function M.ids(from, to)
         if row[1] >= to or #ids == 10 * PART_ROWS then
             break
         end
-        ids[#ids + 1] = row[2]
+        ids[#ids + 1] = row[5]
     end
     return table.concat(ids)
 end
@@ -447,7 +447,7 @@ function M.event_rows(from, to)
         if row[1] >= to or #rows == PART_ROWS then
             break
         end
-        rows[#rows + 1] = {row[2], row[4], row[5], row[6]}
+        rows[#rows + 1] = {row[5], row[3], row[6], row[4]}
         last = row[1] + 1
     end
     local outputs, reached = {}, last
@@ -512,7 +512,7 @@ function M.by_key(key, spent, from, most)
                 end
                 last, count = row[1], count + 1
                 local transaction = transactions:get(math.floor(last / PLACES))
-                found[#found + 1] = {last, transaction and transaction[2] or ''}
+                found[#found + 1] = {last, transaction and transaction[5] or ''}
             end
         end
     end

@@ -224,7 +224,7 @@ def other_assets(transaction: Transaction) -> list[str]:
     return [item for item in transaction.asset_ids if item != transaction.id]
 
 
-def kind_of(transaction: Transaction) -> int:
+def _kind(transaction: Transaction) -> int:
     """The `kind` of a transaction's row."""
     return _CODES[transaction.operation] | (OWN_ASSET if transaction.id in transaction.asset_ids else 0)
 
@@ -239,32 +239,27 @@ def transaction_row(
 ) -> bytes:
     """The row of a transaction with these keys in its outputs."""
     others = other_assets(transaction)
-    parts = (
-        b"\x97",
-        _packed(sequence),
-        b"\xd9\x20",
-        _id(transaction.id),
-        _packed(height),
-        _packed(kind_of(transaction)),
-        _strings([_id(item) for item in others]) if others else b"\x90",
-        _packed(_event_row(transaction, event, others, keys)),
-        _string(transaction.canonical),
-    )
-    return b"".join(parts)
+    told = _event_row(transaction, event, others, keys)
+    start = _packed((sequence, height, _kind(transaction), told))
+    assets = _strings([_id(item) for item in others]) if others else b"\x90"
+    return b"\x97%b\xd9\x20%b%b%b" % (start[1:], _id(transaction.id), assets, _string(transaction.canonical))
 
 
 def _event_row(
     transaction: Transaction, event: TransactionEvent, others: Sequence[str], keys: Sequence[str]
 ) -> EventRow:
-    names = {transaction.id: 0}
-    names.update((item, place) for place, item in enumerate(others, 1))
-    places = {key: place for place, key in enumerate(event.public_keys)}
-    try:
-        asset, assets = names[event.asset_id], [names[item] for item in event.asset_ids]
-    except KeyError as error:
-        raise StoreError(f"the event of {transaction.id} names an asset that is not its own: {error}") from None
-    told = None if event.public_keys == tuple(dict.fromkeys(keys)) else list(event.public_keys)
-    return EventRow(asset, assets, told, [places.get(key, key) for key in event.signers])
+    public_keys = event.public_keys
+    if event.asset_id == transaction.id and len(event.asset_ids) == 1 and event.asset_ids[0] == transaction.id:
+        asset, assets = 0, [0]
+    else:
+        names = [transaction.id, *others]
+        try:
+            asset, assets = names.index(event.asset_id), [names.index(item) for item in event.asset_ids]
+        except ValueError as error:
+            raise StoreError(f"the event of {transaction.id} names an asset that is not its own") from error
+    told = None if public_keys == tuple(dict.fromkeys(keys)) else list(public_keys)
+    signers = [public_keys.index(key) if key in public_keys else key for key in event.signers]
+    return EventRow(asset, assets, told, signers)
 
 
 def decode_event(
@@ -273,8 +268,8 @@ def decode_event(
     """The event of a transaction with these keys in its outputs; the reverse of what the row was made of."""
     names = (transaction_id, *others)
     public_keys = tuple(dict.fromkeys(keys)) if row.keys is None else tuple(row.keys)
-    signers = tuple(public_keys[item] if isinstance(item, int) else item for item in row.signers)
-    assets = tuple(names[item] for item in row.assets)
+    signers = tuple([public_keys[item] if isinstance(item, int) else item for item in row.signers])
+    assets = tuple([names[item] for item in row.assets])
     return TransactionEvent(
         transaction_id, names[row.asset], assets, OPERATIONS[kind & 15], public_keys, signers
     )
@@ -282,23 +277,14 @@ def decode_event(
 
 def output_row(place: int, record: OutputRecord, assets: Sequence[str], spender: int | None) -> bytes:
     """The row of an output of a transaction with these other assets."""
-    own = record.asset_id == record.ref.transaction_id
-    asset = b"\x00" if own else _asset(record.asset_id, assets)
-    parts = (
-        b"\x97" if record.item is None else b"\x98",
-        _packed(place),
-        b"\xc2\x00" if spender is None else b"\xc3" + _packed(spender),
-        _packed(record.amount),
-        _packed(encode_uri(record.uri)),
-        _packed(record.public_keys),
-        asset,
-        b"" if record.item is None else _packed(record.item),
-    )
-    return b"".join(parts)
-
-
-def _asset(asset_id: str, assets: Sequence[str]) -> bytes:
-    return _packed(assets.index(asset_id) + 1) if asset_id in assets else _string(_id(asset_id))
+    if record.asset_id == record.ref.transaction_id:
+        asset = 0
+    elif record.asset_id in assets:
+        asset = assets.index(record.asset_id) + 1
+    else:
+        raise StoreError(f"an output of {record.ref.transaction_id} is of an asset that is not its own")
+    row = (place, spender is not None, spender or 0, record.amount, encode_uri(record.uri), record.public_keys, asset)
+    return _packed(row if record.item is None else (*row, record.item))
 
 
 def encode_uri(uri: str) -> str:
@@ -315,15 +301,14 @@ def decode_uri(text: str) -> str:
 
 def postings_row(key: bytes, sequences: Sequence[int]) -> bytes:
     """The row of the transactions of one block under a term; `sequences` grow."""
-    first = sequences[0]
     gaps = [later - earlier for earlier, later in zip(sequences, sequences[1:], strict=False)]
-    return b"\x93" + _string(key) + _packed(first) + _packed(gaps)
+    return b"\x93%b%b" % (_string(key), _packed((sequences[0], gaps))[1:])
 
 
 def terms_of(transaction: Transaction) -> set[bytes]:
     """All terms under which a transaction stands."""
     code = _CODES[transaction.operation]
-    terms = {asset_term(_id(item), code) for item in other_assets(transaction)}
+    terms = {asset_term(_id(item), code) for item in other_assets(transaction)} if transaction.assets else set()
     if transaction.operation in WORDED_OPERATIONS:
         _add_words(terms, ASSET_WORD, tokens_of([asset.data for asset in transaction.assets]))
     if transaction.metadata is not None:

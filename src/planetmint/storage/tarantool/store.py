@@ -400,10 +400,7 @@ def _output(
 ) -> OutputRecord:
     """An output as the rules see it, of its row and what its transaction's row says."""
     _, spent, _, amount, uri, keys, asset, *item = row
-    if isinstance(asset, int):
-        asset_id = ref.transaction_id if asset == 0 else raw(assets[asset - 1]).hex()
-    else:
-        asset_id = raw(asset).hex()
+    asset_id = ref.transaction_id if asset == 0 else raw(assets[asset - 1]).hex()  # type: ignore[operator]
     return OutputRecord(
         ref,
         amount,  # type: ignore[arg-type]
