@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple, cast
 
 from planetmint.cli.console import CommandFailed, ask, say, show_json
 from planetmint.model.json import JsonValue
-from planetmint.runtime.backends import RUNNABLE_BACKENDS
 from planetmint.runtime.settings import ConsensusSettings, Settings, SqliteSettings, TarantoolSettings
 from planetmint.runtime.settings_schema import BACKENDS, SECTIONS, Setting, UnfitValue, from_text, settings_of
 
@@ -68,8 +67,6 @@ def configure(backend: Backend, target: Path | None, *, assume_yes: bool) -> Non
     if target is not None and not assume_yes and not _may_write(target):
         return
     say(f"Generating default configuration for backend {backend}")
-    if backend not in RUNNABLE_BACKENDS:
-        say(f"Warning: this version cannot run with {backend} yet; `planetmint start` will refuse this file.")
     document = defaults(backend)
     if not assume_yes:
         for question in QUESTIONS[backend]:

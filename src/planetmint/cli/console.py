@@ -4,6 +4,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from planetmint.model.json import JsonValue
 
@@ -45,3 +46,11 @@ def ask(question: str) -> str:
         say("")
         raise CommandFailed("Nobody answers on standard input. `planetmint -y ...` asks nothing.")
     return answer.strip()
+
+
+def read_file(path: Path) -> bytes:
+    """What a file holds that an operator names; `-` is standard input. Raises CommandFailed."""
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise CommandFailed(f"Cannot read `{path}`: {error.strerror}.") from None

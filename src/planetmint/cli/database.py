@@ -2,19 +2,48 @@
 """The commands `init`, `drop` and `migrate`: what is done to a store while no node runs (cli-and-config 2)."""
 
 import asyncio
+from pathlib import Path
 
-from planetmint.cli.console import ask, say, show
+from planetmint.cli.console import ask, read_file, say, show
 from planetmint.runtime.backends import make_keeper
 from planetmint.runtime.lock import data_folder
-from planetmint.runtime.settings import Settings
+from planetmint.runtime.settings import ConfigurationError, Settings
 
 
-def init(settings: Settings) -> None:
-    """Make the store's layout; repeatable. The chain itself is founded at the first start."""
+def init(settings: Settings, *, genesis: Path | None, join: bool) -> None:
+    """Make the store's layout and a managed engine's home; repeatable. Blocks begin at the first start.
+
+    Args:
+        settings: What is made, and where.
+        genesis: A genesis file to take instead of founding a chain.
+        join: Whether the genesis file will come by `network join`.
+
+    Raises:
+        ConfigurationError, StoreError: Something cannot be made.
+    """
     keeper = make_keeper(settings)
+    if (genesis is not None or join) and not settings.engine_managed:
+        raise ConfigurationError(
+            "--genesis and --join are for nodes that look after their engine: set consensus.engine=cometbft "
+            "(PLANETMINT_CONSENSUS_ENGINE), and tendermint.host to this machine"
+        )
     with data_folder(settings.data.path):
         asyncio.run(keeper.create())
-    show(f"The database {keeper.name} is ready.")
+        show(f"The database {keeper.name} is ready.")
+        if settings.engine_managed:
+            _init_engine(settings, genesis, join)
+
+
+def _init_engine(settings: Settings, genesis: Path | None, join: bool) -> None:
+    from planetmint.runtime.engine_home import open_home
+
+    home = open_home(settings, make=True, join=join or genesis is not None)
+    if genesis is not None:
+        home.install_genesis(read_file(genesis), str(genesis))
+    if home.founded:
+        show(f"The engine's home {home.path} is ready for the chain {home.read_genesis().chain_id}.")
+    else:
+        show(f"The engine's home {home.path} is ready; `planetmint network join` brings its genesis file.")
 
 
 def drop(settings: Settings, *, assume_yes: bool) -> None:

@@ -17,6 +17,7 @@ from planetmint.cli.configure import STDOUT, Backend
 from planetmint.cli.console import CommandFailed, say, show, show_json
 from planetmint.cli.context import Globals, load, read_configuration
 from planetmint.cli.election_group import group as election_group
+from planetmint.cli.network_group import group as network_group
 from planetmint.ports.errors import EngineError, StoreError
 from planetmint.runtime.settings import LEVELS, ConfigurationError
 from planetmint.runtime.settings_sources import config_path
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 
+app.add_typer(network_group, name="network", short_help="Make several nodes one network.")
 app.add_typer(election_group, name="election", short_help="Decide together with the other validators.")
 
 
@@ -123,8 +125,8 @@ def _configure(
         str,
         typer.Argument(
             metavar="BACKEND",
-            help="Storage backend: `sqlite`, a file that needs no service, or `tarantool_db`, for which the "
-            "configuration can be written but which this version cannot run yet.",
+            help="Storage backend: `sqlite`, a file that needs no service, or `tarantool_db`, with which the node "
+            "runs beside the engine CometBFT.",
         ),
     ] = "sqlite",
 ) -> None:
@@ -152,13 +154,33 @@ def _show_config(context: typer.Context) -> None:
     show_json(load(context).to_public_json())
 
 
-@app.command("init", short_help="Make the database.")
-def _init(context: typer.Context) -> None:
-    """Make the database where there is none. May be repeated; `start` does it too. The chain is founded at the
-    first start."""
+@app.command(
+    "init",
+    short_help="Make the database and the engine's home.",
+    epilog="""
+    Examples:
+
+    \b
+      planetmint init
+      PLANETMINT_CONSENSUS_ENGINE=cometbft planetmint init --join
+    """,
+)
+def _init(
+    context: typer.Context,
+    genesis: Annotated[
+        Path | None,
+        typer.Option("--genesis", metavar="FILE", help="Take this genesis file instead of founding a chain."),
+    ] = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="Found no chain: `network join` will bring the genesis file.")
+    ] = False,
+) -> None:
+    """Make the database where there is none and, beside an engine that the node looks after, the engine's home:
+    keys, settings, and the genesis file of a chain with this node as its only validator. May be repeated; `start`
+    does it too. Without an engine the chain is founded at the first start."""
     from planetmint.cli.database import init
 
-    init(load(context))
+    init(load(context), genesis=genesis, join=join)
 
 
 @app.command("drop", short_help="Delete the database.")
@@ -215,8 +237,9 @@ def _start(
     ] = False,
 ) -> None:
     """Run the node in the foreground: the Web API on localhost:9984 and the event stream on localhost:9985, unless
-    set otherwise. This version makes its blocks itself (`consensus.engine=solo`) and keeps them in a file
-    (`database.backend=sqlite`). The log goes to stderr."""
+    set otherwise. It makes its blocks itself (`consensus.engine=solo`) or follows those of a network
+    (`cometbft`), and keeps them in a file (`database.backend=sqlite`) or in Tarantool (`tarantool_db`). An engine
+    and a Tarantool on this machine are started and looked after. The log goes to stderr."""
     from planetmint.cli.start import Flags, start
 
     if web_api_only and abci_only:
@@ -228,8 +251,8 @@ def _start(
 @app.command("tendermint-version", short_help="Print the supported engine versions as JSON.")
 def _tendermint_version() -> None:
     """Print as JSON the versions of the consensus engine CometBFT (once Tendermint) that this version of the node
-    works with: none yet, it makes its blocks itself."""
-    from planetmint.runtime.backends import COMETBFT_VERSIONS
+    was tested with; another one is a warning in the log."""
+    from planetmint.runtime.services import COMETBFT_VERSIONS
 
     description = "Planetmint supports the following Tendermint version(s)"
     show_json({"description": description, "tendermint": list(COMETBFT_VERSIONS)})

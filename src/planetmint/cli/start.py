@@ -4,6 +4,7 @@
 Source: cli-and-config 2.3.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -11,7 +12,7 @@ import structlog
 from planetmint.runtime.backends import make_keeper
 from planetmint.runtime.lock import data_folder
 from planetmint.runtime.logging import setup_logging
-from planetmint.runtime.settings import ConfigurationError
+from planetmint.runtime.settings import ConfigurationError, TarantoolSettings
 from planetmint.runtime.settings_sources import Configuration
 from planetmint.version import __version__
 
@@ -50,17 +51,20 @@ def start(configuration: Configuration, flags: Flags) -> int:
     for warning in configuration.warnings:
         _log.warning(warning)
     keeper = make_keeper(settings)
-    if not flags.init and not keeper.exists():
+    outside = isinstance(settings.database, TarantoolSettings) and not settings.database_managed
+    # An outside server may still be on its way up; it is asked only where the answer counts.
+    exists = True if outside and flags.init else asyncio.run(keeper.exists())
+    if not flags.init and not exists:
         raise ConfigurationError(
             f"There is no database {keeper.name} yet. Run `planetmint init`, or start without --no-init."
         )
     if flags.parallel_asked:
         _log.info("--experimental-parallel-validation has no effect: signatures are always checked in parallel")
-    if not keeper.exists():
+    if not exists:
         _log.info(f"Initializing database {keeper.name}")
     _log.info("Starting Planetmint main process.")
     # Imported late: the other commands need neither the web server nor the engine.
     from planetmint.runtime.node import serve
 
     with data_folder(settings.data.path):
-        return serve(settings, web_api=flags.web_api, streams=flags.streams)
+        return serve(settings, web_api=flags.web_api, streams=flags.streams, init=flags.init)

@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What this version can run, one line per storage backend and engine, and how a store is looked after."""
+"""What this version can run, one line per storage backend and engine, and how a store is looked after.
+
+What Tarantool needs is imported where it is used: other nodes do without.
+"""
 
 from pathlib import Path
 from typing import Protocol
 
 from planetmint.ports.errors import LayoutError
 from planetmint.ports.store import Store
-from planetmint.runtime.settings import ConfigurationError, Settings
+from planetmint.runtime.services import database_running, tarantool_address
+from planetmint.runtime.settings import ConfigurationError, Settings, TarantoolSettings
 from planetmint.storage.sqlite import SqliteStore
 from planetmint.storage.sqlite.layout import VERSION as SQLITE_LAYOUT
 from planetmint.storage.sqlite.layout import migrate as migrate_sqlite
-
-RUNNABLE_BACKENDS = ("sqlite",)
-"""Values of `database.backend` that can be run."""
-
-RUNNABLE_ENGINES = ("solo",)
-"""Values of `consensus.engine` that can be run."""
-
-COMETBFT_VERSIONS: tuple[str, ...] = ()
-"""Versions of CometBFT that this version of the node can work with."""
 
 
 class StoreKeeper(Protocol):
@@ -27,8 +22,8 @@ class StoreKeeper(Protocol):
     name: str
     """The database in words that an operator knows."""
 
-    def exists(self) -> bool:
-        """Whether the store has ever been made."""
+    async def exists(self) -> bool:
+        """Whether the store has ever been made; raises StoreError where that cannot be found out."""
         ...
 
     async def create(self) -> None:
@@ -51,7 +46,7 @@ class SqliteKeeper:
         self.path = path
         self.name = str(path)
 
-    def exists(self) -> bool:
+    async def exists(self) -> bool:
         """As `StoreKeeper.exists`."""
         return self.path.exists()
 
@@ -65,7 +60,7 @@ class SqliteKeeper:
 
     async def drop(self) -> bool:
         """As `StoreKeeper.drop`."""
-        if not self.exists():
+        if not self.path.exists():
             return False
         await SqliteStore(self.path).drop()
         return True
@@ -85,18 +80,56 @@ class SqliteKeeper:
         return f"The database {self.path} was brought from layout {before} to {SQLITE_LAYOUT}."
 
 
+class TarantoolKeeper:
+    """Looks after a Tarantool database; a managed server runs for as long as that takes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._address = tarantool_address(settings)
+        self.name = str(self._address)
+
+    async def exists(self) -> bool:
+        """As `StoreKeeper.exists`."""
+        from planetmint.storage.tarantool import exists
+
+        if self._settings.database_managed:
+            # The server's first act; whether there is a ledger in it is not worth a start.
+            return any(self._settings.database_folder.glob("*.snap"))
+        return await exists(self._address)
+
+    async def create(self) -> None:
+        """As `StoreKeeper.create`."""
+        from planetmint.storage.tarantool import lay_out
+
+        async with database_running(self._settings):
+            await lay_out(self._address)
+
+    async def drop(self) -> bool:
+        """As `StoreKeeper.drop`."""
+        from planetmint.storage.tarantool import drop
+
+        if not await self.exists():
+            return False
+        async with database_running(self._settings):
+            return await drop(self._address)
+
+    async def migrate(self) -> str:
+        """As `StoreKeeper.migrate`."""
+        from planetmint.storage.tarantool import migrate
+
+        async with database_running(self._settings):
+            before, present = await migrate(self._address)
+        if before == present:
+            return f"The database {self.name} has the present layout {present}: nothing to do."
+        return f"The database {self.name} was brought from layout {before} to {present}."
+
+
 def check_runnable(settings: Settings) -> None:
     """Refuse what this version cannot run.
 
     Raises:
-        ConfigurationError: Another engine or backend than `solo` and `sqlite`, or contracts on a new chain.
+        ConfigurationError: Contracts on a new chain.
     """
-    backend, engine = settings.database.backend, settings.consensus.engine
-    if backend not in RUNNABLE_BACKENDS or engine not in RUNNABLE_ENGINES:
-        raise ConfigurationError(
-            f"This version runs consensus.engine=solo with database.backend=sqlite, not {engine} with {backend}. "
-            "Set PLANETMINT_CONSENSUS_ENGINE=solo and PLANETMINT_DATABASE_BACKEND=sqlite, or change the file."
-        )
     contracts = settings.chain.contracts
     for name, value in (("zenroom", contracts.zenroom), ("scripts", contracts.scripts)):
         if value not in (None, "off"):
@@ -117,12 +150,27 @@ def sqlite_store(path: Path) -> SqliteStore:
 
 
 def make_store(settings: Settings) -> Store:
-    """The store that the settings name, not opened yet. Raises ConfigurationError where this version has none."""
+    """The store that the settings name, not opened yet. Raises ConfigurationError where it cannot be run."""
     check_runnable(settings)
+    if isinstance(settings.database, TarantoolSettings):
+        from planetmint.storage.tarantool import TarantoolStore
+
+        return TarantoolStore(tarantool_address(settings))
     return sqlite_store(settings.database_path)
 
 
+def make_reader(settings: Settings) -> Store:
+    """As `make_store`, for commands that only read, beside a running node too."""
+    if isinstance(settings.database, TarantoolSettings):
+        from planetmint.storage.tarantool import TarantoolStore
+
+        return TarantoolStore(tarantool_address(settings), read_only=True)
+    return SqliteStore(settings.database_path, read_only=True)
+
+
 def make_keeper(settings: Settings) -> StoreKeeper:
-    """Who looks after that store. Raises ConfigurationError where this version has none."""
+    """Who looks after that store. Raises ConfigurationError where it cannot be run."""
     check_runnable(settings)
+    if isinstance(settings.database, TarantoolSettings):
+        return TarantoolKeeper(settings)
     return SqliteKeeper(settings.database_path)

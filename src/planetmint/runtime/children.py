@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,9 @@ FIRST_PAUSE = 0.2
 """Seconds before a child that ended is started again for the first time; each time twice as long."""
 
 LONGEST_PAUSE = 15.0
+HELD_PAUSE = 1.0
+"""Seconds after which it is asked again whether a child that is held may be started."""
+
 STEADY = 30.0
 """Seconds after which a child counts as well again, so that the next pause is a short one."""
 
@@ -68,6 +71,7 @@ class Program:
         command: Program and arguments; the program as a path.
         folder: Working folder; the process id is kept there too.
         read: Makes sense of a line of output.
+        remedy: What to do where the program is missing.
         environment: Variables besides the node's own.
         grace: Seconds from SIGTERM to SIGKILL.
     """
@@ -76,6 +80,7 @@ class Program:
     command: tuple[str, ...]
     folder: Path
     read: Callable[[str], Said]
+    remedy: str
     environment: Mapping[str, str] = field(default_factory=dict)
     grace: float = 10.0
 
@@ -90,10 +95,11 @@ class Child:
 
     Args:
         program: What to run.
-        held: Why it should not be started again, in a sentence; None while it may. Asked each time it has ended.
+        held: Why it should not be started, in a sentence; None where it may. Asked before each start, and again
+            and again while it says why.
     """
 
-    def __init__(self, program: Program, held: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(self, program: Program, held: Callable[[], Awaitable[str | None]] | None = None) -> None:
         self.program = program
         self.starts = 0
         self._held = held
@@ -121,7 +127,8 @@ class Child:
             ConfigurationError: It cannot be run.
         """
         await end_orphan(self.program)
-        await self._spawn()
+        if await self._why_held() is None:
+            await self._spawn()
         self._task = asyncio.create_task(self._look_after())
 
     async def stop(self) -> None:
@@ -148,23 +155,38 @@ class Child:
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
-            code = await self._live()
+            code = await self._live() if self._process is not None else None
             if self._stopping:
                 self._down = "stopped"
                 self.program.pid_file.unlink(missing_ok=True)
                 return
             if time.monotonic() - began > STEADY:
                 pause = FIRST_PAUSE
-            self._down = f"{self.program.name} ended ({_how(code)})"
-            held = self._held()
-            if held is not None:
-                self._down = held
-                self._log.error(f"{self.program.name} ended ({_how(code)}) and stays down: {held}")
-                return
-            self._log.error(f"{self._down}; it is started again in {pause:.1f} s.{self._words()}")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            if code is not None:
+                self._down = f"{self.program.name} ended ({how_ended(code)})"
+            if await self._let_go():
+                pause = FIRST_PAUSE
+            else:
+                words = f" Its last words: {self.words()}" if self._last_words else ""
+                self._log.error(f"{self._down}; it is started again in {pause:.1f} s.{words}")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
             await self._respawn()
+
+    async def _why_held(self) -> str | None:
+        return await self._held() if self._held is not None else None
+
+    async def _let_go(self) -> bool:
+        """Wait while something speaks against a start; whether anything did."""
+        reason = await self._why_held()
+        if reason is None:
+            return False
+        self._log.error(f"{self.program.name} is not started: {reason}")
+        while reason is not None:
+            self._down = reason
+            await asyncio.sleep(HELD_PAUSE)
+            reason = await self._why_held()
+        return True
 
     async def _respawn(self) -> None:
         """Start again; a failure (no memory, no processes) is said and counts as an end at once."""
@@ -182,7 +204,9 @@ class Child:
         program = self.program
         path = resolve(program.command[0])
         if path is None:
-            raise ConfigurationError(f"{program.name}: there is no program `{program.command[0]}`")
+            raise ConfigurationError(
+                f"{program.name}: there is no program `{program.command[0]}`. {program.remedy}"
+            )
         self._last_words.clear()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -239,14 +263,16 @@ class Child:
         said = self.program.read(text)
         # Bytes of others may stand in it; a line stays a line.
         shown = said.text if said.text.isprintable() else said.text.encode("unicode_escape").decode("ascii")
-        self._last_words.append(shown)
+        if said.level >= logging.WARNING:
+            self._last_words.append(shown)
         self._log.log(said.level, f"{self.program.name}: {shown}")
         if said.broken and not self._stopping:
             self._terminate()
             asyncio.get_running_loop().call_later(self.program.grace, self._kill_if_still, self._process)
 
-    def _words(self) -> str:
-        return f" Its last words: {' | '.join(self._last_words)}" if self._last_words else ""
+    def words(self) -> str:
+        """What it complained about last; empty where it did not."""
+        return " | ".join(self._last_words)
 
     def _terminate(self) -> None:
         if self._process is not None:
@@ -303,7 +329,8 @@ def _identity(pid: int) -> dict[str, int] | None:
     return {"pid": pid, "started": int(fields[19])}
 
 
-def _how(code: int) -> str:
+def how_ended(code: int) -> str:
+    """An exit code in words."""
     if code >= 0:
         return f"exit code {code}"
     with contextlib.suppress(ValueError):

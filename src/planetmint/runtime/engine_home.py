@@ -7,6 +7,7 @@ Source: elections-and-operations 4 to 7, decision D9.
 
 import base64
 import json
+import logging
 import os
 import re
 import shutil
@@ -15,9 +16,12 @@ from pathlib import Path
 
 from nacl.bindings import crypto_sign_seed_keypair
 
+from planetmint.chain import UnknownRules
+from planetmint.chain.founding import check_parameters
 from planetmint.consensus.cometbft.genesis import Genesis
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.validator import Validator
+from planetmint.runtime.clock import SystemClock
 from planetmint.runtime.engine_config import (
     Addresses,
     StateSync,
@@ -29,10 +33,13 @@ from planetmint.runtime.engine_config import (
 from planetmint.runtime.files import sync_folder, write_whole
 from planetmint.runtime.genesis_file import GenesisFile, parse_genesis, read_genesis
 from planetmint.runtime.keys import KEY_FILE, ValidatorKey, load_or_make_key
-from planetmint.runtime.settings import ConfigurationError
+from planetmint.runtime.services import engine_addresses
+from planetmint.runtime.settings import ConfigurationError, Settings
 
 POWER = 10
 """Power of a chain's first validators where nothing else is said, as the engine's own default."""
+
+_log = logging.getLogger(__name__)
 
 _NODE_KEY_TYPE = "tendermint/PrivKeyEd25519"
 _NODE_ID_BYTES = 20
@@ -57,6 +64,7 @@ class EngineHome:
         self.node_key = self.config_folder / "node_key.json"
         self.validator_key = self.config_folder / KEY_FILE
         self.sign_state = self.data_folder / "priv_validator_state.json"
+        self._awaited = self.config_folder / "genesis.awaited"
 
     def prepare(self, addresses: Addresses) -> ValidatorKey:
         """Make folders, keys, sign state and settings, as far as they are not there; the validator's key.
@@ -78,6 +86,16 @@ class EngineHome:
     def founded(self) -> bool:
         """Whether there is a genesis file."""
         return self.genesis.exists()
+
+    @property
+    def awaits_genesis(self) -> bool:
+        """Whether this home was made for a chain of others and has not got its genesis file yet."""
+        return not self.founded and self._awaited.exists()
+
+    def await_genesis(self) -> None:
+        """Remember that the genesis file comes from others: no chain is founded here. Raises OSError."""
+        if not self.founded:
+            write_whole(self._awaited, "`planetmint network join` brings the genesis file.\n")
 
     @property
     def has_blocks(self) -> bool:
@@ -135,6 +153,7 @@ class EngineHome:
                     f"cannot go over to `{genesis.chain_id}`. Use another data folder for that chain."
                 )
         write_whole(self.genesis, text.decode("utf-8"))
+        self._awaited.unlink(missing_ok=True)
         return True
 
     def begin_anew(self, genesis: GenesisFile) -> None:
@@ -188,3 +207,45 @@ def check_peers(peers: tuple[str, ...]) -> None:
                 f"`{peer}` is no peer: write ID@HOST:PORT, where ID is the node id of 40 hex digits that "
                 "`planetmint network show` prints there"
             )
+
+
+def open_home(settings: Settings, *, make: bool, join: bool = False) -> EngineHome:
+    """The engine's home as the settings want it, ready for the engine to start there.
+
+    Args:
+        settings: Where it is, and what the engine listens on.
+        make: Whether it is made, and a chain founded, where there is none.
+        join: Whether the genesis file comes from others: then none is made.
+
+    Raises:
+        ConfigurationError: There is none, it cannot be used, or it waits for its genesis file.
+    """
+    home = EngineHome(settings.engine_home)
+    if not make and not home.founded and not home.awaits_genesis:
+        raise ConfigurationError(
+            f"There is no home of the engine in {home.path} yet. Run `planetmint init`, or start without "
+            "--no-init."
+        )
+    try:
+        home.prepare(engine_addresses(settings))
+        if join:
+            home.await_genesis()
+        elif home.awaits_genesis:
+            raise ConfigurationError(
+                f"{home.path} waits for the genesis file of its network: "
+                "`planetmint network join --genesis FILE --peer ID@HOST:PORT` brings it"
+            )
+        elif not home.founded:
+            parameters = settings.chain.parameters()
+            check_parameters(parameters)
+            name = settings.chain.id or f"planetmint-{os.urandom(4).hex()}"
+            home.found(name, parameters, SystemClock().now() // 1_000_000 * 1_000_000)
+            _log.info(f"A chain of one validator was founded: {name}")
+    except UnknownRules as error:
+        raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use the engine's home `{home.path}` ({error.strerror}). Make it writable, or set "
+            "tendermint.home to another folder."
+        ) from None
+    return home

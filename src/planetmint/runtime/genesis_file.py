@@ -11,7 +11,7 @@ import json
 import re
 from calendar import timegm
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from time import gmtime, strftime, strptime
@@ -51,12 +51,16 @@ class GenesisFile:
         time: Nanoseconds since 1970-01-01T00:00:00Z.
         validators: The first set, in the order of the file.
         app: The application's part: parameters and, after a migration, what the chain goes on from.
+        app_hash: Upper-case hex, for people: the engine asks the application. Empty for a chain that begins.
+        consensus: The engine's own parameters, which all nodes must share; None: those of new chains.
     """
 
     chain_id: str
     time: int
     validators: ValidatorSet
     app: Genesis
+    app_hash: str = field(default="", compare=False)
+    consensus: JsonObject | None = field(default=None, compare=False)
 
     def to_json(self) -> JsonObject:
         """The whole document, as the engine reads it."""
@@ -64,9 +68,9 @@ class GenesisFile:
             "genesis_time": format_time(self.time),
             "chain_id": self.chain_id,
             "initial_height": "1",
-            "consensus_params": _consensus_params(),
+            "consensus_params": self.consensus or _consensus_params(),
             "validators": [_validator_to_json(one) for one in self.validators],
-            "app_hash": "",
+            "app_hash": self.app_hash,
             "app_state": cast(JsonValue, self.app.to_json()),
         }
 
@@ -100,7 +104,15 @@ def parse_genesis(text: bytes, place: str) -> GenesisFile:
         check_validators(validators)
         app = read_app_state(json.dumps(document.get("app_state", {})).encode())
         check_parameters(app.parameters)
-        return GenesisFile(chain_id, parse_time(document["genesis_time"]), validators, app)
+        consensus, app_hash = document.get("consensus_params"), document.get("app_hash")
+        return GenesisFile(
+            chain_id,
+            parse_time(document["genesis_time"]),
+            validators,
+            app,
+            app_hash=app_hash if isinstance(app_hash, str) else "",
+            consensus=consensus if isinstance(consensus, dict) else None,
+        )
     except (UnknownRules, ChainMismatch) as error:
         raise ConfigurationError(f"{place}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

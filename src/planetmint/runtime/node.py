@@ -12,12 +12,14 @@ import ssl
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 import uvloop
 
 from planetmint.app import BlockLifecycle, CommittedFeed, Ledger, SignatureCache, Verifier
 from planetmint.chain import UnknownRules, found_chain, founding_header, sign_header
+from planetmint.consensus.cometbft import CometEngine
 from planetmint.consensus.solo import SoloEngine
 from planetmint.http.app import create_app
 from planetmint.http.server import HttpServer
@@ -26,11 +28,15 @@ from planetmint.model.errors import InvariantViolated
 from planetmint.model.validator import Validator
 from planetmint.ports.store import Store
 from planetmint.runtime.backends import make_store
+from planetmint.runtime.children import Child
 from planetmint.runtime.clock import SystemClock
+from planetmint.runtime.engine_home import EngineHome, open_home
 from planetmint.runtime.keys import KEY_FILE, ValidatorKey, load_key, load_or_make_key
 from planetmint.runtime.limits import raise_file_limit
 from planetmint.runtime.listen import explain
 from planetmint.runtime.metrics import NodeMetrics
+from planetmint.runtime.notify import notify
+from planetmint.runtime.services import database_child, engine_child, engine_rpc, while_starting
 from planetmint.runtime.settings import ConfigurationError, ServerSettings, Settings, WsServerSettings
 from planetmint.runtime.verify_process import VerifyProcess
 from planetmint.streams.catalogue import STREAMS
@@ -51,35 +57,45 @@ GC_THRESHOLD = 50_000
 """New objects after which the interpreter looks for cycles."""
 
 _VERIFIED_CAPACITY = 100_000
+_SAY_AFTER = 15.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Node:
-    """An embedded node.
+    """A node: embedded, or beside an engine; with what it looks after.
 
     Args:
         settings: Its configuration.
         web_api: Whether the Web API is served.
         streams: Whether the event stream is served.
+        init: Whether what is missing is made.
     """
 
-    def __init__(self, settings: Settings, *, web_api: bool = True, streams: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, web_api: bool = True, streams: bool = True, init: bool = True
+    ) -> None:
         self._settings = settings
         self._web_api = web_api
         self._streams = streams
+        self._init = init
         self._stack = AsyncExitStack()
+        self._children: list[Child] = []
         self.http: HttpServer | None = None
         self.stream: StreamServer | None = None
-        self.engine: SoloEngine | None = None
+        self.engine: SoloEngine | CometEngine | None = None
         self._lifecycle: BlockLifecycle | None = None
 
     async def start(self) -> None:
-        """Open the store, found the chain where there is none, make blocks, listen.
+        """Open the store, take up the chain or found one, make or follow blocks, listen.
+
+        Beside an engine this waits until the engine has begun a chain, or brought a snapshot.
 
         Raises:
-            ConfigurationError: A port is taken, the data folder cannot be used, or the chain needs another node.
+            ConfigurationError: A port is taken, the data folder cannot be used, a program is missing, or the chain
+                needs another node.
             StoreError: The store cannot be opened.
+            InvariantViolated: Blocks can no longer be made.
         """
         try:
             await self._start()
@@ -88,7 +104,7 @@ class Node:
             raise
 
     async def stop(self) -> None:
-        """Stop listening, write what was accepted, say good-bye to subscribers, close the store."""
+        """Stop listening, write what was accepted, say good-bye to subscribers, end children, close the store."""
         await self._stack.aclose()
 
     def hurry(self) -> None:
@@ -119,39 +135,88 @@ class Node:
     async def _start(self) -> None:
         settings = self._settings
         settings.data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store = await self._open_store()
+        verifier = await self._start_verifier()
+        feed = CommittedFeed(store)
+        lifecycle = self._lifecycle = BlockLifecycle(store, feed, verifier)
+        if settings.consensus.engine == "solo":
+            key = await self._take_up_chain(store, lifecycle)
+            self.engine = SoloEngine(key.secret, SystemClock())
+        else:
+            self.engine = await self._start_engine(lifecycle)
+        ledger = Ledger(store, feed, lifecycle, self.engine, verifier, commit_timeout=COMMIT_TIMEOUT)
+        metrics = NodeMetrics(feed, self.engine)
+        for child in self._children:
+            metrics.watch(child)
+        if self._streams:
+            await self._start_stream(feed, metrics)
+        if isinstance(self.engine, SoloEngine):
+            await self.engine.start(lifecycle)
+            self._stack.push_async_callback(self.engine.stop)
+        if self._web_api:
+            await self._start_web_api(ledger, metrics)
+
+    async def _open_store(self) -> Store:
+        """Open the store, with the server behind it where the node looks after that."""
+        settings = self._settings
         store = make_store(settings)
+        server: Child | None = None
+        if settings.database_managed:
+            server = database_child(settings)
+            await self._start_child(server)
         self._stack.push_async_callback(store.close)
-        await store.open()
+        await while_starting(server, store.open())
+        return store
+
+    async def _start_verifier(self) -> Verifier:
         helper = VerifyProcess()
         self._stack.push_async_callback(helper.close)
         await helper.start()
-        threads = settings.server.threads or os.cpu_count() or 1
+        threads = self._settings.server.threads or os.cpu_count() or 1
         verifier = Verifier(SignatureCache(_VERIFIED_CAPACITY), threads, helper)
         self._stack.callback(verifier.close)
-        feed = CommittedFeed(store)
-        lifecycle = self._lifecycle = BlockLifecycle(store, feed, verifier)
-        key = await self._take_up_chain(store, lifecycle)
-        self.engine = SoloEngine(key.secret, SystemClock())
-        ledger = Ledger(store, feed, lifecycle, self.engine, verifier, commit_timeout=COMMIT_TIMEOUT)
-        metrics = NodeMetrics(feed, self.engine)
-        if self._streams:
-            self.stream = StreamServer(feed, stream_settings(settings.wsserver))
-            self._stack.push_async_callback(self.stream.stop)
-            metrics.follow(self.stream)
-            await _listening(
-                self.stream.start(settings.wsserver.host, settings.wsserver.port),
-                "wsserver.port",
-                settings.wsserver.host,
-                settings.wsserver.port,
-            )
-        await self.engine.start(lifecycle)
-        self._stack.push_async_callback(self.engine.stop)
-        if self._web_api:
-            host, port = settings.server.address
-            app = create_app(ledger, http_settings(settings), metrics.registry)
-            self.http = HttpServer(app, host, port, ssl_context=_server_tls(settings.server))
-            self._stack.push_async_callback(self.http.stop, settings.server.graceful_timeout)
-            await _listening(self.http.start(), "server.bind", host, port)
+        return verifier
+
+    async def _start_stream(self, feed: CommittedFeed, metrics: NodeMetrics) -> None:
+        settings = self._settings.wsserver
+        self.stream = StreamServer(feed, stream_settings(settings))
+        self._stack.push_async_callback(self.stream.stop)
+        metrics.follow(self.stream)
+        start = self.stream.start(settings.host, settings.port)
+        await _listening(start, "wsserver.port", settings.host, settings.port)
+
+    async def _start_web_api(self, ledger: Ledger, metrics: NodeMetrics) -> None:
+        settings = self._settings
+        host, port = settings.server.address
+        app = create_app(ledger, http_settings(settings), metrics.registry)
+        self.http = HttpServer(app, host, port, ssl_context=_server_tls(settings.server))
+        self._stack.push_async_callback(self.http.stop, settings.server.graceful_timeout)
+        await _listening(self.http.start(), "server.bind", host, port)
+
+    async def _start_child(self, child: Child) -> None:
+        self._children.append(child)
+        self._stack.push_async_callback(child.stop)
+        await child.start()
+
+    # Beside an engine
+
+    async def _start_engine(self, lifecycle: BlockLifecycle) -> CometEngine:
+        """Listen for the engine, start it where the node looks after it, wait until there is a chain."""
+        settings = self._settings
+        try:
+            await lifecycle.load()
+        except UnknownRules as error:
+            raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
+        home = open_home(settings, make=self._init) if settings.engine_managed else None
+        engine = CometEngine(settings.abci_url, engine_rpc(settings))
+        self._stack.push_async_callback(engine.stop)
+        await _listening(engine.start(lifecycle), "abci.port", settings.abci.host, settings.abci.port)
+        if home is not None:
+            await self._start_child(engine_child(settings, partial(_why_engine_is_held, lifecycle, home)))
+        await _founded(engine)
+        return engine
+
+    # By itself
 
     async def _take_up_chain(self, store: Store, lifecycle: BlockLifecycle) -> ValidatorKey:
         """Go on with the chain in the store, or found one; the answer is the key that signs its blocks."""
@@ -196,26 +261,47 @@ class Node:
         return found
 
 
+async def _why_engine_is_held(lifecycle: BlockLifecycle, home: EngineHome) -> str | None:
+    """An engine of the old chain is of no use once the ledger waits for the new one (elections 4)."""
+    info = await lifecycle.info()
+    if info is None or info.chain.synced or home.read_genesis().chain_id == info.chain.chain_id:
+        return None
+    return (
+        f"the chain waits at block {info.height} to go on as `{info.chain.chain_id}`. `planetmint election "
+        "migrate` gives the engine the genesis file of that chain; then it is started"
+    )
+
+
+async def _founded(engine: CometEngine) -> None:
+    """Wait until there is a chain, saying now and then what is waited for. Raises InvariantViolated."""
+    founded = asyncio.ensure_future(engine.founded())
+    waited_for = {founded} if engine.task is None else {founded, engine.task}
+    try:
+        while not (await asyncio.wait(waited_for, timeout=_SAY_AFTER, return_when=asyncio.FIRST_COMPLETED))[0]:
+            reason = engine.trouble or "it has not begun a chain yet"
+            log.info(f"Waiting for the consensus engine: {reason}")
+        if engine.task is not None and engine.task.done():
+            await engine.task
+    finally:
+        founded.cancel()
+
+
 def serve(settings: Settings, *, web_api: bool = True, streams: bool = True, init: bool = True) -> int:
     """Run a node until SIGINT or SIGTERM; the exit code. The caller holds the lock on the data folder.
 
     Args:
         settings: The configuration.
         web_api, streams: What is served.
-        init: Whether a database is made where there is none.
+        init: Whether what is missing is made.
 
     Raises:
         ConfigurationError, StoreError: The node cannot start; the message says what to do.
     """
-    if not init and not settings.database_path.exists():
-        raise ConfigurationError(
-            f"No database at `{settings.database_path}`. Run `planetmint init`, or start without --no-init."
-        )
     sys.setswitchinterval(SWITCH_INTERVAL)
     # A transaction is some dozen objects without cycles: looking for garbage after each 700 finds nothing.
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     raise_file_limit()
-    return uvloop.run(_serve(Node(settings, web_api=web_api, streams=streams)))
+    return uvloop.run(_serve(Node(settings, web_api=web_api, streams=streams, init=init)))
 
 
 async def _serve(node: Node) -> int:
@@ -229,11 +315,17 @@ async def _serve(node: Node) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    await node.start()
+    try:
+        if not await _started(node, stopped):
+            return 0
+    except InvariantViolated as error:
+        return _say_why(error)
     for name, url in node.addresses():
         log.info(f"{name}: {url}")
     log.info("Ready.")
+    notify("READY=1")
     code = await _until_stopped(node, stopped)
+    notify("STOPPING=1")
     log.info("Stopping: what was accepted is written first.")
     try:
         await node.stop()
@@ -241,6 +333,21 @@ async def _serve(node: Node) -> int:
         code = _say_why(error)
     log.info("Stopped.")
     return 1 if node.unwritten else code
+
+
+async def _started(node: Node, stopped: asyncio.Event) -> bool:
+    """Start the node; False where it was told to stop before it was up."""
+    starting = asyncio.ensure_future(node.start())
+    signalled = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
 
 
 async def _until_stopped(node: Node, stopped: asyncio.Event) -> int:
