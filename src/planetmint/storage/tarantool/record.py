@@ -224,11 +224,6 @@ def other_assets(transaction: Transaction) -> list[str]:
     return [item for item in transaction.asset_ids if item != transaction.id]
 
 
-def _kind(transaction: Transaction) -> int:
-    """The `kind` of a transaction's row."""
-    return _CODES[transaction.operation] | (OWN_ASSET if transaction.id in transaction.asset_ids else 0)
-
-
 def _strings(items: Sequence[bytes]) -> bytes:
     head = bytes((0x90 | len(items),)) if len(items) < 16 else _length16(0xDC, len(items))
     return head + b"".join(map(_string, items))
@@ -238,28 +233,29 @@ def transaction_row(
     sequence: int, height: int, transaction: Transaction, event: TransactionEvent, keys: Sequence[str]
 ) -> bytes:
     """The row of a transaction with these keys in its outputs."""
-    others = other_assets(transaction)
-    told = _event_row(transaction, event, others, keys)
-    start = _packed((sequence, height, _kind(transaction), told))
+    name, asset_ids = transaction.id, transaction.asset_ids
+    others = [item for item in asset_ids if item != name]
+    kind = _CODES[transaction.operation] | (OWN_ASSET if len(others) < len(asset_ids) else 0)
+    start = _packed((sequence, height, kind, _event_row(name, event, others, keys)))
     assets = _strings([_id(item) for item in others]) if others else b"\x90"
-    return b"\x97%b\xd9\x20%b%b%b" % (start[1:], _id(transaction.id), assets, _string(transaction.canonical))
+    return b"\x97%b\xd9\x20%b%b%b" % (start[1:], _id(name), assets, _string(transaction.canonical))
 
 
-def _event_row(
-    transaction: Transaction, event: TransactionEvent, others: Sequence[str], keys: Sequence[str]
-) -> EventRow:
-    public_keys = event.public_keys
-    if event.asset_id == transaction.id and len(event.asset_ids) == 1 and event.asset_ids[0] == transaction.id:
-        asset, assets = 0, [0]
-    else:
-        names = [transaction.id, *others]
+_OWN_EVENT = [0]
+
+
+def _event_row(name: str, event: TransactionEvent, others: Sequence[str], keys: Sequence[str]) -> EventRow:
+    _, asset_id, asset_ids, _, public_keys, signers = event
+    if others or asset_id != name or asset_ids != (name,):
+        names = [name, *others]
         try:
-            asset, assets = names.index(event.asset_id), [names.index(item) for item in event.asset_ids]
+            asset, assets = names.index(asset_id), [names.index(item) for item in asset_ids]
         except ValueError as error:
-            raise StoreError(f"the event of {transaction.id} names an asset that is not its own") from error
-    told = None if public_keys == tuple(dict.fromkeys(keys)) else list(public_keys)
-    signers = [public_keys.index(key) if key in public_keys else key for key in event.signers]
-    return EventRow(asset, assets, told, signers)
+            raise StoreError(f"the event of {name} names an asset that is not its own") from error
+    else:
+        asset, assets = 0, _OWN_EVENT
+    told = None if public_keys == tuple(keys) or public_keys == tuple(dict.fromkeys(keys)) else list(public_keys)
+    return EventRow(asset, assets, told, [public_keys.index(key) if key in public_keys else key for key in signers])
 
 
 def decode_event(
@@ -352,67 +348,72 @@ class Batch:
     def __init__(self, height: int, first: int, postings: int) -> None:
         self.save = Save(height, first, postings)
         self._height, self._next, self._postings = height, first, postings
-        self._sequences: dict[str, int] = {}
-        self._made: dict[OutputRef, tuple[int, OutputRecord, list[str]]] = {}
-        self._spenders: dict[OutputRef, int] = {}
 
     def add(self, block: BlockRecord, terms: Sequence[set[bytes]]) -> None:
         """Add the next block; `terms` of each of its transactions.
 
         Raises:
-            StoreError: It does not follow, repeats a transaction, or spends an output of the batch twice or one
-                of a transaction of the batch that was not made.
+            StoreError: It does not follow, repeats a transaction, or spends an output of its own twice or one that
+                it did not make.
         """
-        height = block.header.height
+        height, save = block.header.height, self.save
         if height != self._height:
             raise StoreError(f"block {height} does not follow block {self._height - 1}")
-        keys, events = keys_by_transaction(block), block.events.events
+        own = self._add_transactions(block)
+        spenders = self._add_spends(block, own)
+        others = {item.id: other_assets(item) for item in block.transactions if item.assets}
+        for record in block.created:
+            place = _place(record.ref, own)
+            row = output_row(place, record, others.get(record.ref.transaction_id, ()), spenders.get(record.ref))
+            add_row(save.rows, OUTPUTS, row)
+        index = postings_of(self._next, terms)
+        for key, sequences in index.items():
+            add_row(save.rows, POSTINGS, postings_row(key, sequences))
+        self._postings += len(index)
+        self._next += len(block.transactions)
+        self._height += 1
+        add_row(save.rows, BLOCKS, block_row(height, self._next, self._postings, encode_header(block.header)))
+        if block.validators is not None:
+            add_row(save.rows, VALIDATORS, validators_row(height + 1, block.validators))
+        for election in block.elections:
+            save.elections += (_id(election.election_id), encode(election))
+        if block.chain is not None:
+            save.chain = encode(block.chain)
+
+    def _add_transactions(self, block: BlockRecord) -> dict[str, int]:
+        """Add the transactions' rows; their numbers by their ids."""
+        height, events, keys = block.header.height, block.events.events, keys_by_transaction(block)
         if len(events) != len(block.transactions):
             raise StoreError(f"block {height} has {len(block.transactions)} transactions, {len(events)} events")
-        rows, others = self.save.rows, {}
+        own: dict[str, int] = {}
+        rows = self.save.rows
         for sequence, (item, event) in enumerate(zip(block.transactions, events, strict=True), self._next):
-            if item.id in self._sequences:
-                raise StoreError(f"block {height} repeats transaction {item.id}")
-            self._sequences[item.id] = sequence
-            others[item.id] = other_assets(item)
-            row = transaction_row(sequence, height, item, event, keys.get(item.id, ()))
-            add_row(rows, TRANSACTIONS, row)
-        for record in block.created:
-            place = self._place(record.ref)
-            self._made[record.ref] = (place, record, others[record.ref.transaction_id])
-        self._spend(block)
-        for key, sequences in postings_of(self._next, terms).items():
-            add_row(rows, POSTINGS, postings_row(key, sequences))
-            self._postings += 1
-        self._next += len(block.transactions)
-        add_row(rows, BLOCKS, block_row(height, self._next, self._postings, encode_header(block.header)))
-        if block.validators is not None:
-            add_row(rows, VALIDATORS, validators_row(height + 1, block.validators))
-        for election in block.elections:
-            self.save.elections += (_id(election.election_id), encode(election))
-        self.save.chain = self.save.chain if block.chain is None else encode(block.chain)
-        self._height += 1
+            own[item.id] = sequence
+            add_row(rows, TRANSACTIONS, transaction_row(sequence, height, item, event, keys.get(item.id, ())))
+        if len(own) < len(events):
+            raise StoreError(f"block {height} repeats a transaction")
+        return own
 
-    def finish(self) -> Save:
-        """The save, whole: outputs come last, when it is known which of them the batch itself spends."""
-        for ref, (place, record, assets) in self._made.items():
-            row = output_row(place, record, assets, self._spenders.get(ref))
-            add_row(self.save.rows, OUTPUTS, row)
-        return self.save
-
-    def _place(self, ref: OutputRef) -> int:
-        sequence = self._sequences.get(ref.transaction_id)
-        if sequence is None or not 0 <= ref.output_index < 1 << INDEX_BITS:
-            raise StoreError(f"no room for output {ref.output_index} of transaction {ref.transaction_id}")
-        return place_of(sequence, ref.output_index)
-
-    def _spend(self, block: BlockRecord) -> None:
-        for spend in block.spent:
-            ref = spend.ref
-            name = reference(ref)
-            unknown = ref.transaction_id in self._sequences and ref not in self._made
-            if name is None or unknown or ref in self._spenders or spend.spender not in self._sequences:
+    def _add_spends(self, block: BlockRecord, own: Mapping[str, int]) -> Mapping[OutputRef, int]:
+        """Add the spends of outputs of earlier blocks; by their names, the spenders of the block's own outputs."""
+        spenders: dict[OutputRef, int] = {}
+        within = [spend.ref for spend in block.spent if spend.ref.transaction_id in own]
+        made = {record.ref for record in block.created} if within else set()
+        for ref, spender in block.spent:
+            if spender not in own or (ref.transaction_id in own and (ref not in made or ref in spenders)):
                 raise StoreError(f"block {block.header.height} spends {ref}, which is not unspent")
-            self._spenders[ref] = spender = self._sequences[spend.spender]
-            if ref not in self._made:
-                self.save.spends.append(_spend(_id(ref.transaction_id), ref.output_index, spender))
+            if ref.transaction_id in own:
+                spenders[ref] = own[spender]
+                continue
+            key = id_bytes(ref.transaction_id)
+            if key is None or not 0 <= ref.output_index < 1 << INDEX_BITS:
+                raise StoreError(f"block {block.header.height} spends {ref}, which nobody made")
+            self.save.spends.append(_spend(key, ref.output_index, own[spender]))
+        return spenders
+
+
+def _place(ref: OutputRef, sequences: Mapping[str, int]) -> int:
+    sequence = sequences.get(ref.transaction_id)
+    if sequence is None or not 0 <= ref.output_index < 1 << INDEX_BITS:
+        raise StoreError(f"no room for output {ref.output_index} of transaction {ref.transaction_id}")
+    return place_of(sequence, ref.output_index)

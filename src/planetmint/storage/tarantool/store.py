@@ -107,7 +107,7 @@ class TarantoolStore:
         batch = record.Batch(end[0] + 1, end[1], end[2])
         for block in blocks:
             batch.add(block, await _terms(block))
-        save = batch.finish()
+        save = batch.save
         elections: list[Value] = [wire(item) for item in save.elections]
         await self._write(
             "save",
