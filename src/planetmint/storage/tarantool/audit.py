@@ -3,7 +3,6 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -22,7 +21,7 @@ async def events(session: Session, first: int, last: int) -> AsyncIterator[Trans
         answer = await session.call("event_rows", first, last)
         try:
             rows, outputs, reached = answer
-            made = _events(first, rows, outputs, int(reached))  # type: ignore[call-overload, arg-type]
+            made = _events(first, rows, outputs, int(reached))
         except (TypeError, ValueError, IndexError) as error:
             raise StoreError(f"the ledger is damaged: {error}") from error
         if not made:
@@ -37,12 +36,12 @@ def _events(
 ) -> list[TransactionEvent]:
     keys: dict[int, list[str]] = defaultdict(list)
     for sequence, texts in outputs:
-        keys[sequence] += [raw(text).decode() for text in texts]  # type: ignore[index, attr-defined]
+        keys[sequence] += [raw(text).decode() for text in texts]
     made: list[TransactionEvent] = []
     for sequence, (name, kind, assets, event) in enumerate(rows[: reached - first], first):
-        others = [raw(item).hex() for item in assets]  # type: ignore[attr-defined]
-        row = record.EventRow(*event)  # type: ignore[misc]
-        made.append(record.decode_event(raw(name).hex(), kind, others, row, keys.get(sequence, ())))  # type: ignore[arg-type]
+        others = [raw(item).hex() for item in assets]
+        row = record.EventRow(*event)
+        made.append(record.decode_event(raw(name).hex(), kind, others, row, keys.get(sequence, ())))
     return made
 
 
@@ -172,7 +171,7 @@ async def audit_end(session: Session, end: LedgerEnd) -> tuple[str, ...]:
         ("postings", newest[2]),
     ):
         titles = {"validators": "validator sets", "spent": "spends", "postings": "index entries"}
-        findings.compare(f"the number of {titles.get(name, name)}", counts[name], number)  # type: ignore[index]
+        findings.compare(f"the number of {titles.get(name, name)}", counts[name], number)
     return findings.sentences
 
 
@@ -181,7 +180,7 @@ async def _audit_first_block(session: Session, findings: Findings) -> None:
     (row,) = await _raw(session, "blocks", [[0]])
     answer = await session.call("summary", 0)
     try:
-        header = raw(answer[0][0])  # type: ignore[index]
+        header = raw(answer[0][0])
     except (StoreError, TypeError, IndexError):
         header = b""
     findings.compare("block 0", row, record.block_row(0, 0, 0, header))
@@ -213,9 +212,9 @@ async def _raw(session: Session, space: str, keys: Sequence[Value]) -> list[byte
     return found
 
 
-async def _spends(session: Session, refs: Sequence[OutputRef]) -> list[Any]:
+async def _spends(session: Session, refs: Sequence[OutputRef]) -> list[Value]:
     """Place, whether it is spent and the spender's number of some outputs; False for missing ones."""
-    found: list[Any] = []
+    found: list[Value] = []
     for start in range(0, len(refs), 1_000):
         names = [record.reference(ref) or bytes(36) for ref in refs[start : start + 1_000]]
         found += _list(await session.call("spends", wire(b"".join(names))))
@@ -237,7 +236,7 @@ def _three_numbers(row: bytes) -> bytes:
     return row[1:at]
 
 
-def _list(answer: Sequence[Value]) -> list[Any]:
+def _list(answer: Sequence[Value]) -> list[Value]:
     return answer[0] if answer and isinstance(answer[0], list) else []
 
 

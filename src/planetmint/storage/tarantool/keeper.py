@@ -21,7 +21,7 @@ async def _session(address: Address) -> AsyncIterator[Session]:
 
 async def _layout(session: Session) -> int:
     answer = await session.call("about")
-    return int(answer[0]["layout"])  # type: ignore[index, call-overload]
+    return int(answer[0]["layout"])
 
 
 async def exists(address: Address) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from planetmint.model.errors import SchemaValidationError
 from planetmint.model.json import JsonValue, parse
 from planetmint.model.search import SearchQuery, tokens_of
 from planetmint.ports.errors import StoreError
@@ -42,7 +43,7 @@ class _Stream:
     def take(self, rows: Sequence[Sequence[Value]], *, more: bool) -> None:
         """Add what was fetched."""
         for _, first, gaps in rows:
-            numbers = accumulate(gaps, initial=first)  # type: ignore[arg-type]
+            numbers = accumulate(gaps, initial=first)
             self.waiting += [number for number in numbers if number > self.after]
             if self.waiting:
                 self.after = self.waiting[-1]
@@ -147,9 +148,7 @@ class Search:
         top = -len(self._query.words)
         async for part in merged(self._session, self._terms, self._start()):
             worst = best[-1] if self._count is not None and len(best) == self._count else None
-            for place in await self._matching(part, worst):
-                best.append(place)
-            best = sorted(best)[: self._count]
+            best = sorted([*best, *await self._matching(part, worst)])[: self._count]
             if self._count is not None and len(best) == self._count and best[-1][0] == top:
                 break
         return best
@@ -187,7 +186,10 @@ class Search:
 
     def _tokens(self, body: bytes) -> list[str]:
         """Tokens of a stored transaction's texts, in order."""
-        value = parse(body, max_depth=_MAX_DEPTH, max_digits=_MAX_DIGITS)
+        try:
+            value = parse(body, max_depth=_MAX_DEPTH, max_digits=_MAX_DIGITS)
+        except SchemaValidationError as error:
+            raise StoreError(f"the ledger is damaged: {error.reason}") from error
         if not isinstance(value, dict):
             raise StoreError("the ledger is damaged: a transaction is no object")
         if self._kind == record.METADATA_WORD:
@@ -209,7 +211,7 @@ def _mask(bits: dict[str, int], tokens: Sequence[str]) -> int:
     return mask
 
 
-def _list(answer: Sequence[Value]) -> list:  # type: ignore[type-arg]
+def _list(answer: Sequence[Value]) -> list[Value]:
     """The list that a procedure answered."""
     if answer and isinstance(answer[0], list):
         return answer[0]

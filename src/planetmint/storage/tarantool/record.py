@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Founding, TransactionEvent
+from planetmint.model.block import BlockHeader, BlockRecord, Founding, TransactionEvent
 from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.search import LEAF_BREAK, tokens_of
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
@@ -255,7 +256,9 @@ def _event_row(name: str, event: TransactionEvent, others: Sequence[str], keys: 
     else:
         asset, assets = 0, _OWN_EVENT
     told = None if public_keys == tuple(keys) or public_keys == tuple(dict.fromkeys(keys)) else list(public_keys)
-    return EventRow(asset, assets, told, [public_keys.index(key) if key in public_keys else key for key in signers])
+    return EventRow(
+        asset, assets, told, [public_keys.index(key) if key in public_keys else key for key in signers]
+    )
 
 
 def decode_event(
@@ -266,9 +269,7 @@ def decode_event(
     public_keys = tuple(dict.fromkeys(keys)) if row.keys is None else tuple(row.keys)
     signers = tuple([public_keys[item] if isinstance(item, int) else item for item in row.signers])
     assets = tuple([names[item] for item in row.assets])
-    return TransactionEvent(
-        transaction_id, names[row.asset], assets, OPERATIONS[kind & 15], public_keys, signers
-    )
+    return TransactionEvent(transaction_id, names[row.asset], assets, OPERATIONS[kind & 15], public_keys, signers)
 
 
 def output_row(place: int, record: OutputRecord, assets: Sequence[str], spender: int | None) -> bytes:
@@ -279,7 +280,15 @@ def output_row(place: int, record: OutputRecord, assets: Sequence[str], spender:
         asset = assets.index(record.asset_id) + 1
     else:
         raise StoreError(f"an output of {record.ref.transaction_id} is of an asset that is not its own")
-    row = (place, spender is not None, spender or 0, record.amount, encode_uri(record.uri), record.public_keys, asset)
+    row = (
+        place,
+        spender is not None,
+        spender or 0,
+        record.amount,
+        encode_uri(record.uri),
+        record.public_keys,
+        asset,
+    )
     return _packed(row if record.item is None else (*row, record.item))
 
 
@@ -297,7 +306,7 @@ def decode_uri(text: str) -> str:
 
 def postings_row(key: bytes, sequences: Sequence[int]) -> bytes:
     """The row of the transactions of one block under a term; `sequences` grow."""
-    gaps = [later - earlier for earlier, later in zip(sequences, sequences[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(sequences)]
     return b"\x93%b%b" % (_string(key), _packed((sequences[0], gaps))[1:])
 
 

@@ -7,8 +7,8 @@ the wire as Latin-1, so that raw bytes arrive as they are; `raw` gives them back
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, TypeAlias
 
 from asynctnt import Connection
 from asynctnt.exceptions import ErrorCode, TarantoolDatabaseError, TarantoolError
@@ -16,8 +16,8 @@ from asynctnt.exceptions import ErrorCode, TarantoolDatabaseError, TarantoolErro
 from planetmint.ports.errors import LayoutError, StoreError, StoreFull
 from planetmint.storage.tarantool.address import Address
 
-Value = object
-"""What MessagePack can say: numbers, texts (Latin-1), booleans, None, lists and maps of them."""
+Value: TypeAlias = Any
+"""What comes over the wire: numbers, texts (Latin-1), booleans, None, lists and maps of them; unchecked."""
 
 _ENCODING = "latin-1"
 
@@ -88,7 +88,7 @@ class Session:
             )
         except TarantoolDatabaseError as error:
             raise self._refused(error) from error
-        except (TarantoolError, OSError, asyncio.TimeoutError) as error:
+        except (TarantoolError, OSError) as error:
             raise StoreError(f"{self.address} did not answer: {_words(error)}") from error
         return list(response.body or ())
 
@@ -99,12 +99,12 @@ class Session:
             response = await connection.eval(text, list(arguments), timeout=self.address.request_timeout)
         except TarantoolDatabaseError as error:
             raise StoreError(f"{self.address} refused: {error.message}") from error
-        except (TarantoolError, OSError, asyncio.TimeoutError) as error:
+        except (TarantoolError, OSError) as error:
             raise StoreError(f"{self.address} did not answer: {_words(error)}") from error
         return list(response.body or ())
 
     async def _reconnect(self) -> Connection:
-        """Connect where the connection was lost; at most one attempt in `reconnect_delay`, the others fail at once."""
+        """Connect where the connection was lost: one attempt in `reconnect_delay`, others fail at once."""
         async with self._connecting:
             connection = self._connection
             if connection is not None and connection.is_connected:
@@ -132,7 +132,7 @@ class Session:
             await connection.connect()
         except TarantoolDatabaseError as error:
             raise self._failed(self._refused(error)) from error
-        except (TarantoolError, OSError, AssertionError, asyncio.TimeoutError) as error:
+        except (TarantoolError, OSError, AssertionError) as error:
             raise self._failed(StoreError(f"{address} cannot be reached: {_words(error)}")) from error
         self._connection, self._failure = connection, None
         return connection
@@ -165,11 +165,6 @@ class Session:
 
 def _words(error: BaseException) -> str:
     """An error in words, for those that have none."""
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TimeoutError):
         return "it took too long"
     return str(error) or type(error).__name__
-
-
-def numbers(values: Sequence[int]) -> list[Value]:
-    """A list of numbers as an argument."""
-    return list(values)

@@ -31,7 +31,7 @@ async def set_up(administrator: Address, user: str, password: str | None = None)
 
 
 def setup_script(user: str) -> str:
-    """Lua that does the same when an operator loads it in the server's console; the user's password stays as it is."""
+    """Lua that does the same in the server's console; it leaves the user's password as it is."""
     procedures, install = _text("procedures.lua").decode(), _text("install.lua").decode()
     bars = "=" * 8
     return (

@@ -285,9 +285,9 @@ class TarantoolStore:
             return
         _check_writable(about, self.address)
         answer = await session.call("fence", self._owner)
-        self._epoch = int(answer[0])  # type: ignore[call-overload]
+        self._epoch = int(answer[0])
 
-    async def _call(self, name: str, *arguments: Value) -> list:  # type: ignore[type-arg]
+    async def _call(self, name: str, *arguments: Value) -> list[Value]:
         """What a procedure answers; where the outcome of a save is unknown, it is settled first."""
         session = self._open
         if self._in_doubt:
@@ -307,7 +307,7 @@ class TarantoolStore:
             answer = await session.call("fence_again", self._owner)
             if not answer or answer[0] is None:
                 raise StoreError(f"another node has taken over the ledger in {self.address}")
-            self._epoch, self._in_doubt = int(answer[0]), False  # type: ignore[call-overload]
+            self._epoch, self._in_doubt = int(answer[0]), False
 
     async def _write(self, name: str, *arguments: Value) -> None:
         """Call a procedure that writes; StoreError where it refused, or where its answer was lost."""
@@ -366,12 +366,12 @@ class TarantoolStore:
         found = await queries.bodies(self._open, [place[-1] for place in part.items])
         return Page(tuple(map(form, found)), part.next)
 
-    async def _summary(self, height: int) -> list | None:  # type: ignore[type-arg]
+    async def _summary(self, height: int) -> list[Value] | None:
         """Header, first number, number after the last, and the first ids of a block."""
         return _row(await self._one("summary", height)) if 0 <= height <= _MAX_NUMBER else None
 
     async def _to_summary(self, height: int, row: Sequence[Value]) -> BlockSummary:
-        header, first, following, text = _checked(lambda: (raw(row[0]), int(row[1]), int(row[2]), raw(row[3])))  # type: ignore[call-overload]
+        header, first, following, text = _checked(lambda: (raw(row[0]), int(row[1]), int(row[2]), raw(row[3])))
         while len(text) < 32 * (following - first):
             more = raw(await self._one("ids", first + len(text) // 32, following))
             if not more:
@@ -400,12 +400,12 @@ def _output(
 ) -> OutputRecord:
     """An output as the rules see it, of its row and what its transaction's row says."""
     _, spent, _, amount, uri, keys, asset, *item = row
-    asset_id = ref.transaction_id if asset == 0 else raw(assets[asset - 1]).hex()  # type: ignore[operator]
+    asset_id = ref.transaction_id if asset == 0 else raw(assets[asset - 1]).hex()
     return OutputRecord(
         ref,
-        amount,  # type: ignore[arg-type]
+        amount,
         record.decode_uri(raw(uri).decode()),
-        tuple(raw(key).decode() for key in keys),  # type: ignore[attr-defined]
+        tuple(raw(key).decode() for key in keys),
         asset_id,
         record.OPERATIONS[kind & 15],
         raw(item[0]).decode() if item and item[0] is not None else None,
@@ -421,14 +421,15 @@ def _checked(read: Callable[[], T]) -> T:
         raise StoreError(f"the ledger is damaged: {error}") from error
 
 
-def _about(answer: Sequence[Value], address: Address) -> dict:  # type: ignore[type-arg]
+def _about(answer: Sequence[Value], address: Address) -> dict[str, Value]:
     """What the server says of itself, where its procedures are new enough."""
     about = answer[0] if answer else None
     if not isinstance(about, dict):
         raise StoreError(f"{address} answered something else than was asked")
     if about["procedures"] < PROCEDURES:
         raise LayoutError(
-            f"{address} has procedures {about['procedures']}, this program uses {PROCEDURES}: run `planetmint migrate`"
+            f"{address} has procedures {about['procedures']}, this program uses {PROCEDURES}: "
+            "run `planetmint migrate`"
         )
     return about
 
@@ -446,10 +447,12 @@ def check_layout(found: int, address: Address) -> None:
         )
 
 
-def _check_writable(about: dict, address: Address) -> None:  # type: ignore[type-arg]
+def _check_writable(about: dict[str, Value], address: Address) -> None:
     """Refuse a server on which a saved block may be lost or cannot be saved at all."""
     if about["read_only"]:
-        raise StoreError(f"{address} takes no writes: make it the one that does, or set box.cfg{{read_only=false}}")
+        raise StoreError(
+            f"{address} takes no writes: make it the one that does, or set box.cfg{{read_only=false}}"
+        )
     if about["wal_mode"] != "fsync":
         raise StoreError(
             f"{address} runs with wal_mode='{about['wal_mode']}', with which blocks may be lost when the machine "
@@ -457,18 +460,18 @@ def _check_writable(about: dict, address: Address) -> None:  # type: ignore[type
         )
 
 
-def _state(answer: Sequence[Value]) -> Sequence:  # type: ignore[type-arg]
+def _state(answer: Sequence[Value]) -> Sequence[Value]:
     return answer if len(answer) == 6 else (*answer, *([None] * (6 - len(answer))))
 
 
-def _row(value: Value) -> list | None:  # type: ignore[type-arg]
+def _row(value: Value) -> list[Value] | None:
     """One row, or none."""
     if value is None or isinstance(value, list):
         return value
     raise StoreError("the database answered something else than was asked")
 
 
-def _rows(value: Value) -> list:  # type: ignore[type-arg]
+def _rows(value: Value) -> list[Value]:
     """A list of rows; an empty one may come as a map."""
     if isinstance(value, list):
         return value
@@ -483,7 +486,7 @@ def _is_text(text: str) -> bool:
 
 
 def _after(paging: Paging) -> int:
-    """The number or place after which a list goes on; -1 for its beginning, or where the cursor is none of ours."""
+    """The number or place after which a list goes on; -1 for its beginning, or a cursor that is none of ours."""
     if paging.after is None or len(paging.after) != 1:
         return -1
     return max(min(paging.after[0], _MAX_NUMBER), -1)
