@@ -265,7 +265,9 @@ class Child:
         shown = said.text if said.text.isprintable() else said.text.encode("unicode_escape").decode("ascii")
         if said.level >= logging.WARNING:
             self._last_words.append(shown)
-        self._log.log(said.level, f"{self.program.name}: {shown}")
+        # What it complains about while it is being ended is of no interest.
+        level = logging.DEBUG if self._stopping and said.level <= logging.WARNING else said.level
+        self._log.log(level, f"{self.program.name}: {shown}")
         if said.broken and not self._stopping:
             self._terminate()
             asyncio.get_running_loop().call_later(self.program.grace, self._kill_if_still, self._process)

@@ -196,7 +196,8 @@ def read_engine_line(line: str) -> Said:
     elif told.get("level") == "error":
         level = logging.WARNING
     else:
-        level = logging.INFO if told.get("module") in ("statesync", "blocksync") else logging.DEBUG
+        of_interest = told.get("module") in ("statesync", "blocksync") and not text.startswith("service ")
+        level = logging.INFO if of_interest else logging.DEBUG
     return Said(level, " ".join([text, *fields]), broken)
 
 
