@@ -109,6 +109,11 @@ class Derivation:
         self.finished = self._until == record.header.height
         return block
 
+    @property
+    def ended_early(self) -> bool:
+        """Whether the block of `until` was reached: what follows it in the archive is not looked at."""
+        return self.finished and self.standing is not None and self._until == self.standing.head.height
+
     def _begin(self, block: ArchivedBlock) -> Standing:
         if self._founding is None:
             raise ArchiveError("the archive does not begin with a founding document")

@@ -8,6 +8,7 @@ from planetmint.cli.console import ask, read_file, say, show
 from planetmint.runtime.backends import make_keeper
 from planetmint.runtime.lock import data_folder
 from planetmint.runtime.settings import ConfigurationError, Settings
+from planetmint.runtime.snapshots import forget_unfinished
 
 
 def init(settings: Settings, *, genesis: Path | None, join: bool) -> None:
@@ -54,6 +55,7 @@ def drop(settings: Settings, *, assume_yes: bool) -> None:
         return
     with data_folder(settings.data.path):
         dropped = asyncio.run(keeper.drop())
+        forget_unfinished(settings.data.path)
     if not dropped:
         say(f"There is nothing to drop: the database {keeper.name} does not exist.")
         return

@@ -18,6 +18,7 @@ from planetmint.cli.console import CommandFailed, say, show, show_json
 from planetmint.cli.context import Globals, load, read_configuration
 from planetmint.cli.election_group import group as election_group
 from planetmint.cli.network_group import group as network_group
+from planetmint.cli.trust_commands import add_commands as add_trust_commands
 from planetmint.ports.errors import EngineError, StoreError
 from planetmint.runtime.settings import LEVELS, ConfigurationError
 from planetmint.runtime.settings_sources import config_path
@@ -256,6 +257,9 @@ def _tendermint_version() -> None:
 
     description = "Planetmint supports the following Tendermint version(s)"
     show_json({"description": description, "tendermint": list(COMETBFT_VERSIONS)})
+
+
+add_trust_commands(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -49,6 +49,18 @@ class NodeClient:
         """Submit a transaction and wait for its block; errors as `get`."""
         self._ask("POST", "/transactions?mode=commit", transaction, 202)
 
+    def health(self) -> tuple[bool, str] | None:
+        """Whether the node takes transactions, and its words about that; None where it does not answer."""
+        connection = self._connection()
+        try:
+            connection.request("GET", "/health/ready")
+            document: JsonObject = json.loads(connection.getresponse().read())
+            return bool(document["ready"]), str(document["detail"])
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+            return None
+        finally:
+            connection.close()
+
     def _ask(self, method: str, target: str, body: bytes | None, expected: int) -> JsonValue:
         connection = self._connection()
         headers = {} if body is None else {"Content-Type": "application/json"}

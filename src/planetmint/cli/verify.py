@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The command `verify`: everything that the database holds is derived again from its transactions."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+from planetmint.app import SignatureCache, Verifier
+from planetmint.app.verify import Difference, LedgerCheck, Verified
+from planetmint.cli.console import CommandFailed, say, show_json
+from planetmint.cli.progress import Progress
+from planetmint.model.json import JsonObject
+from planetmint.runtime.reading import reading_store
+from planetmint.runtime.scratch import scratch_file
+from planetmint.runtime.settings import Settings
+
+MOST = 1_000
+"""Differences that are named one by one; the rest is counted."""
+
+_REMEMBERED = 20_000
+
+
+def verify(settings: Settings, start: int) -> bool:
+    """Check the ledger from block `start` on, and print a summary; whether all is as it must be.
+
+    Raises:
+        CommandFailed: There is no chain.
+        ConfigurationError, StoreError: The database cannot be read at all.
+    """
+    found: list[Difference] = []
+    begun = time.monotonic()
+
+    def report(difference: Difference) -> None:
+        if len(found) < MOST:
+            found.append(difference)
+            say(str(difference))
+        elif len(found) == MOST:
+            say(f"There are more than {MOST} differences; the rest is counted only.")
+
+    outcome = asyncio.run(_verify(settings, start, report))
+    if not outcome.whole and outcome.head is not None:
+        say("Warning: blocks came all the time, so that what belongs to no single block was not checked.")
+    show_json(_summary(outcome, found, start, time.monotonic() - begun))
+    return outcome.differences == 0
+
+
+async def _verify(settings: Settings, start: int, report: Callable[[Difference], None]) -> Verified:
+    verifier = Verifier(SignatureCache(_REMEMBERED), settings.server.threads or os.cpu_count() or 1)
+    try:
+        async with reading_store(settings) as store:
+            try:
+                head = await store.head()
+                empty = head is None and await store.founding() is None
+                last = None if head is None else head.height
+            except ValueError:
+                empty, last = False, None
+            if empty:
+                raise CommandFailed("The database holds no chain yet: there is nothing to verify.")
+            with scratch_file() as scratch, Progress("Verify", "blocks", last and last + 1) as progress:
+                check = LedgerCheck(
+                    store,
+                    verifier,
+                    scratch,
+                    report,
+                    start=start,
+                    watch=lambda height: progress.to(height + 1),
+                )
+                return await check.run()
+    finally:
+        verifier.close()
+
+
+def _summary(outcome: Verified, found: list[Difference], start: int, seconds: float) -> JsonObject:
+    head = outcome.head
+    return {
+        "app_hash": None if head is None else head.app_hash,
+        "differences": outcome.differences,
+        "end_checked": outcome.whole,
+        "found": [{"height": item.height, "text": item.text} for item in found],
+        "from": start,
+        "height": None if head is None else head.height,
+        "seconds": round(seconds, 3),
+        "transactions": outcome.transactions,
+    }
