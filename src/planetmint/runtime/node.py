@@ -18,6 +18,7 @@ import structlog
 import uvloop
 
 from planetmint.app import BlockLifecycle, CommittedFeed, Ledger, SignatureCache, Verifier
+from planetmint.app.snapshots import SnapshotService
 from planetmint.chain import UnknownRules, found_chain, founding_header, sign_header
 from planetmint.consensus.cometbft import CometEngine
 from planetmint.consensus.solo import SoloEngine
@@ -27,7 +28,7 @@ from planetmint.http.settings import HttpSettings
 from planetmint.model.errors import InvariantViolated
 from planetmint.model.validator import Validator
 from planetmint.ports.store import Store
-from planetmint.runtime.backends import make_store
+from planetmint.runtime.backends import make_keeper, make_store
 from planetmint.runtime.children import Child
 from planetmint.runtime.clock import SystemClock
 from planetmint.runtime.engine_home import EngineHome, open_home
@@ -38,6 +39,7 @@ from planetmint.runtime.metrics import NodeMetrics
 from planetmint.runtime.notify import notify
 from planetmint.runtime.services import database_child, engine_child, engine_rpc, while_starting
 from planetmint.runtime.settings import ConfigurationError, ServerSettings, Settings, WsServerSettings
+from planetmint.runtime.snapshots import clear_unfinished, make_snapshots
 from planetmint.runtime.verify_process import VerifyProcess
 from planetmint.streams.catalogue import STREAMS
 from planetmint.streams.query import PARAMETERS
@@ -135,6 +137,7 @@ class Node:
     async def _start(self) -> None:
         settings = self._settings
         settings.data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await clear_unfinished(settings, make_keeper(settings))
         store = await self._open_store()
         verifier = await self._start_verifier()
         feed = CommittedFeed(store)
@@ -143,7 +146,10 @@ class Node:
             key = await self._take_up_chain(store, lifecycle)
             self.engine = SoloEngine(key.secret, SystemClock())
         else:
-            self.engine = await self._start_engine(lifecycle)
+            snapshots = make_snapshots(settings, store)
+            self.engine = await self._start_engine(lifecycle, snapshots)
+            snapshots.start(feed)
+            self._stack.push_async_callback(snapshots.stop)
         ledger = Ledger(store, feed, lifecycle, self.engine, verifier, commit_timeout=COMMIT_TIMEOUT)
         metrics = NodeMetrics(feed, self.engine)
         for child in self._children:
@@ -200,7 +206,7 @@ class Node:
 
     # Beside an engine
 
-    async def _start_engine(self, lifecycle: BlockLifecycle) -> CometEngine:
+    async def _start_engine(self, lifecycle: BlockLifecycle, snapshots: SnapshotService) -> CometEngine:
         """Listen for the engine, start it where the node looks after it, wait until there is a chain."""
         settings = self._settings
         try:
@@ -208,7 +214,7 @@ class Node:
         except UnknownRules as error:
             raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
         home = open_home(settings, make=self._init) if settings.engine_managed else None
-        engine = CometEngine(settings.abci_url, engine_rpc(settings))
+        engine = CometEngine(settings.abci_url, engine_rpc(settings), snapshots, lifecycle.load)
         self._stack.push_async_callback(engine.stop)
         await _listening(engine.start(lifecycle), "abci.port", settings.abci.host, settings.abci.port)
         if home is not None:
