@@ -214,9 +214,7 @@ class Node:
         except UnknownRules as error:
             raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
         home = open_home(settings, make=self._init) if settings.engine_managed else None
-        engine = CometEngine(
-            settings.abci_url, engine_rpc(settings), snapshots=snapshots, restored=lifecycle.load
-        )
+        engine = CometEngine(settings.abci_url, engine_rpc(settings), snapshots=snapshots, restored=lifecycle.load)
         self._stack.push_async_callback(engine.stop)
         await _listening(engine.start(lifecycle), "abci.port", settings.abci.host, settings.abci.port)
         if home is not None:
