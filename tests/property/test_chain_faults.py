@@ -19,7 +19,7 @@ from planetmint.consensus.solo import engine as engine_module
 from planetmint.model.block import BlockHeader, BlockRecord
 from planetmint.model.errors import DoubleSpend, InvalidTransaction
 from planetmint.model.transaction import Transaction
-from planetmint.ports.errors import StoreError
+from planetmint.ports.errors import CommitTimeout, EngineError, StoreError
 from planetmint.ports.store import StateReads
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.snapshot import Snapshot
@@ -77,7 +77,9 @@ async def submitted(app: object, item: Built) -> Transaction | Exception:
         try:
             taken: Transaction = await app.submit(item.canonical, Mode.COMMIT)  # type: ignore[attr-defined]
             return taken
-        except StoreError:
+        except CommitTimeout:
+            raise
+        except (StoreError, EngineError):
             await asyncio.sleep(0.001)
         except InvalidTransaction as verdict:
             return verdict

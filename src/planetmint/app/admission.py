@@ -42,14 +42,14 @@ class Admission:
 
         Raises:
             ChainHalted: A migration was decided, and no engine has begun the chain under its new name.
-            StoreError: No blocks are made at present; the message says why.
+            EngineError: No blocks are made at present; the message says why.
         """
         halted = self.lifecycle.halted
         if halted is not None:
             raise ChainHalted(halted)
         trouble = self.consensus.trouble
         if trouble is not None:
-            raise StoreError(trouble)
+            raise EngineError(trouble)
 
     async def read(self, body: bytes) -> Transaction:
         """The form checks of a submission: at once, or beside the event loop where they may take long.

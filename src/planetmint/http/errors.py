@@ -72,7 +72,7 @@ TABLE: dict[type[Exception], Row] = {
     StoreError: Row(503, "The node's database does not answer at present.", logging.ERROR, 5),
     StoreFull: Row(503, "The node's database takes no writes at present.", logging.ERROR, 30),
     LayoutError: Row(503, "The node's database needs its operator.", logging.ERROR, 60),
-    EngineError: Row(503, "The consensus engine does not answer at present.", logging.ERROR, 5),
+    EngineError: Row(503, "No blocks are made at present.", logging.ERROR, 5),
     MempoolFull: Row(503, "Too many transactions wait for a block already.", logging.WARNING, 1),
     ChainHalted: Row(
         503,

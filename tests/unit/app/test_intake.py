@@ -354,7 +354,7 @@ async def test_bulk_in_trouble_refuses_every_line() -> None:
         engine.trouble = "no blocks"
         outcomes = [outcome async for outcome in app.submit_lines(lines_of(*ITEMS), Mode.ASYNC)]
         assert [(item.transaction_id, type(item.error)) for item in outcomes] == [
-            (built.id, StoreError) for built in ITEMS
+            (built.id, EngineError) for built in ITEMS
         ]
         assert engine.taken == []
 

@@ -16,7 +16,7 @@ from planetmint.model.errors import (
     InvalidSignature,
     SchemaValidationError,
 )
-from planetmint.ports.errors import CommitTimeout, MempoolFull, StoreError, StoreFull
+from planetmint.ports.errors import CommitTimeout, EngineError, MempoolFull, StoreFull
 from planetmint.testing.build import Builder, Built, Dialect
 from tests.support.ledger import SECRET, FailingStore, StepClock, running
 
@@ -143,7 +143,7 @@ async def test_a_store_that_fails_loses_nothing_and_goes_on_by_itself() -> None:
         store.failure = StoreFull("no space left on the disk")
         await node.app.submit(accepted.canonical, Mode.ASYNC)
         await until(lambda: not node.app.health().ready)
-        with pytest.raises(StoreError, match="no space left"):
+        with pytest.raises(EngineError, match="no space left"):
             await node.app.submit(refused.canonical, Mode.ASYNC)
         store.failure = None
         await until(lambda: node.app.health().ready)

@@ -11,14 +11,16 @@ from planetmint.app import Mode
 from planetmint.chain import verify_header
 from planetmint.consensus.solo import SoloEngine
 from planetmint.model.block import BlockRecord
+from planetmint.model.election import ChainRecord
 from planetmint.model.errors import DuplicateTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.ports.errors import EngineError, MempoolFull, StoreError, StoreFull
+from planetmint.ports.store import StateReads
 from planetmint.rules import decode_transaction
 from planetmint.storage.memory import MemoryStore
-from planetmint.testing.build import Builder, Built, Dialect
-from tests.support.ledger import PUBLIC, SECRET, FailingStore, Running, StepClock, running
+from planetmint.testing.build import Builder, Built, Dialect, validator_set
+from tests.support.ledger import PUBLIC, SECRET, FailingStore, Running, StepClock, running, standing
 from tests.support.stores import LateStore, UnsureStore
 
 BUILD = Builder(Dialect.BIGCHAINDB)
@@ -198,6 +200,78 @@ async def test_a_block_that_lands_late_is_made_once_and_told(after: int) -> None
         assert node.lifecycle.head == await node.store.head()
 
 
+# Migration
+
+
+async def decide_migration(node: Running) -> None:
+    """Have the only validator decide a migration, and go on posting right away."""
+    election = BUILD.migration_election({"validator": 10})
+    vote = BUILD.vote([election.spend(0)], amount=10)
+    await node.app.submit(election.canonical, Mode.COMMIT)
+    await node.app.submit(vote.canonical, Mode.COMMIT)
+
+
+async def test_a_decided_migration_is_carried_out_at_once_and_blocks_go_on() -> None:
+    async with running(validators=validator_set({"validator": 10})) as node:
+        await decide_migration(node)
+        await until(lambda: node.lifecycle.halted is None)
+        assert (await standing(node)).chain == ChainRecord("tests-migrated-at-height-1", shift=2)
+        await node.app.submit(creates(1)[0].canonical, Mode.COMMIT)
+        assert [block.height for block in node.blocks] == [1, 2, 3]
+        view = await node.store.read_state(StateReads((), ()))
+        assert view.chain().synced
+
+
+async def test_what_waits_when_a_migration_is_decided_comes_into_the_next_block() -> None:
+    election = BUILD.migration_election({"validator": 10})
+    vote = BUILD.vote([election.spend(0)], amount=10)
+    engine = SoloEngine(SECRET, StepClock(), max_block_transactions=1)
+    validators = validator_set({"validator": 10})
+    async with running(engine=engine, validators=validators, make_blocks=False) as node:
+        await submit(node, [election, vote, *creates(2)])
+        await engine.start(node.lifecycle)
+        await until(lambda: engine.waiting == 0)
+        assert list(map(len, ids(node))) == [1, 1, 1, 1]
+        assert (await standing(node)).chain.synced
+
+
+class HaltingStore(MemoryStore):
+    """Does not take that a chain begins anew, so often as told."""
+
+    refusals = 0
+
+    async def begin_chain(self, chain: ChainRecord) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreError("no")
+        await super().begin_chain(chain)
+
+
+async def test_beginning_the_chain_anew_is_tried_until_the_store_takes_it() -> None:
+    store = HaltingStore()
+    async with running(store, validators=validator_set({"validator": 10})) as node:
+        store.refusals = 2
+        await decide_migration(node)
+        await until(lambda: node.lifecycle.halted is None)
+        assert store.refusals == 0
+        assert [block.height for block in node.blocks] == [1, 2]
+        await node.app.submit(creates(1)[0].canonical, Mode.COMMIT)
+
+
+async def test_a_node_that_ended_before_the_chain_began_anew_does_so_at_its_start() -> None:
+    store = HaltingStore()
+    async with running(store, validators=validator_set({"validator": 10})) as node:
+        store.refusals = 1_000
+        await decide_migration(node)
+        await node.engine.stop()
+    store.refusals = 0
+    async with running(store) as node:
+        await until(lambda: node.lifecycle.halted is None)
+        assert (await standing(node)).chain.synced
+        await node.app.submit(creates(1)[0].canonical, Mode.COMMIT)
+        assert [block.height for block in node.blocks] == [3]
+
+
 # The end
 
 
@@ -250,5 +324,5 @@ async def test_an_invariant_violated_ends_the_task_and_nothing_more_is_taken() -
             await asyncio.wait_for(asyncio.shield(task), 30)
         assert not node.app.health().ready
         assert "two heads" in node.app.health().detail
-        with pytest.raises(StoreError, match="two heads"):
+        with pytest.raises(EngineError, match="two heads"):
             await node.app.submit(creates(2)[1].canonical, Mode.ASYNC)

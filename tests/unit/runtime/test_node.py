@@ -11,7 +11,7 @@ import structlog
 
 from planetmint.app import BlockLifecycle, Ledger, Mode
 from planetmint.model.errors import InvariantViolated
-from planetmint.ports.errors import CommitTimeout, StoreError, StoreFull
+from planetmint.ports.errors import CommitTimeout, EngineError, StoreFull
 from planetmint.runtime import node as module
 from planetmint.runtime.keys import KEY_FILE
 from planetmint.runtime.node import Node
@@ -140,7 +140,7 @@ async def test_sigterm_ends_a_node_with_0_and_loses_nothing(tmp_path: Path, ledg
     assert code == 0
     assert logs[-1]["event"] == "Stopped."
     assert all(await stored(tmp_path, ITEMS))
-    with pytest.raises(StoreError, match="stopping"):
+    with pytest.raises(EngineError, match="stopping"):
         await ledger.submit(BUILD.create("late").canonical, Mode.ASYNC)
 
 

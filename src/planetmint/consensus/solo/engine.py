@@ -165,7 +165,8 @@ class SoloEngine:
                     _log.error("block.not_stored", reason=str(error), waiting=len(self._waiting))
                 self._trouble = f"the store takes no blocks at present: {error}"
                 if self._stopping:
-                    _log.error("transactions.lost", reason=str(error), count=len(self._waiting))
+                    if self._waiting:
+                        _log.error("transactions.lost", reason=str(error), count=len(self._waiting))
                     return False
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
