@@ -8,8 +8,8 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -18,7 +18,8 @@ from planetmint.consensus.cometbft import CometEngine, Genesis
 from planetmint.consensus.cometbft import abci_pb2 as pb
 from planetmint.consensus.cometbft.framing import FrameReader, frame
 from planetmint.consensus.cometbft.server import Address
-from planetmint.model.block import BlockEvents
+from planetmint.model.block import BlockEvents, BlockRecord
+from planetmint.model.election import ChainRecord
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.validator import Validator
 from planetmint.ports.snapshots import Snapshots
@@ -78,10 +79,8 @@ class AbciClient:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with suppress(ConnectionError):
             await self.writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 def timestamp(time: int) -> pb.Timestamp:
@@ -236,8 +235,7 @@ class FakeComet:
 
     async def _one(self, request: dict[str, Any]) -> Any:
         assert request["method"] == "status"
-        sync = {"latest_block_height": str(self.height), "catching_up": False}
-        return {"jsonrpc": "2.0", "id": request["id"], "result": {"sync_info": sync, "node_info": {}}}
+        return _status(self.height)
 
     def _broadcast(self, request: dict[str, Any]) -> tuple[bytes | None, Any]:
         assert request["method"] == "broadcast_tx_async"
@@ -249,6 +247,11 @@ class FakeComet:
         self.cache.add(raw)
         result = {"code": 0, "data": "", "log": "", "codespace": "", "hash": sha256(raw).hexdigest().upper()}
         return raw, {"jsonrpc": "2.0", "id": request["id"], "result": result}
+
+
+def _status(height: int) -> dict[str, Any]:
+    sync = {"latest_block_height": str(height), "catching_up": False}
+    return {"jsonrpc": "2.0", "id": 1, "result": {"sync_info": sync, "node_info": {}}}
 
 
 def _error(code: int, message: str, data: str, identifier: int | None = None) -> dict[str, Any]:
@@ -269,7 +272,7 @@ class RpcServer:
         self.port = 0
         self.connections = 0
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -278,12 +281,16 @@ class RpcServer:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        for writer in tuple(self._writers):
-            writer.close()
+        serving = tuple(self._writers.values())
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._writers[writer] = task
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -301,10 +308,10 @@ class RpcServer:
                 writer.write(answer)
                 if b"connection: close" in answer.lower():
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            return
         finally:
-            self._writers.discard(writer)
+            self._writers.pop(writer, None)
             writer.close()
 
 
@@ -325,8 +332,15 @@ class CometNode:
         self.comet = await FakeComet.connect(self.engine.address, genesis=genesis)
         return self.comet
 
-    async def answer(self, body: bytes) -> Any:
+    async def ready(self) -> FakeComet:
+        """Wait until transactions are taken."""
+        await until(lambda: self.engine.trouble is None)
         assert self.comet is not None
+        return self.comet
+
+    async def answer(self, body: bytes) -> Any:
+        if self.comet is None:
+            return _status(0)
         return await self.comet.answer(body)
 
 
@@ -365,6 +379,30 @@ async def comet_node(
         await rpc.stop()
         verifier.close()
         await store.close()
+
+
+class MigratingStore(MemoryStore):
+    """Adds the conclusion of a migration to `new` to the block of a height."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__()
+        self.height = height
+
+    async def save_block(self, block: BlockRecord) -> None:
+        if block.header.height == self.height:
+            block = replace(block, chain=ChainRecord("new", self.height, synced=False))
+        await super().save_block(block)
+
+
+async def begin_store(height: int) -> MemoryStore:
+    """A store, open, whose newest block, of this height, concluded a migration to `new`."""
+    store = MigratingStore(height)
+    async with comet_node(store) as node:
+        assert node.comet is not None
+        for _ in range(height):
+            await node.comet.make_block()
+    await store.open()
+    return store
 
 
 async def until(condition: Callable[[], bool]) -> None:

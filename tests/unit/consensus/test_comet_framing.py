@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Frames of the ABCI socket (consensus-and-storage 4): any cut of the bytes gives the same messages."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from planetmint.consensus.cometbft.framing import FrameReader, ProtocolError, fr
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """`data` in pieces."""
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [data[begin:end] for begin, end in pairwise(edges)]
 
 
 def read(pieces: list[bytes], max_frame: int = 1_000) -> tuple[list[bytes], str | None]:

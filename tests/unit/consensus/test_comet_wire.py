@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Calls and answers against bytes that were put together by hand from the protocol's field numbers.
 
-A key is (field number * 8 + wire type): type 0 is a varint, type 2 stands before a length. So `42` is field 8 with a
-length (check_tx in a request), `4a` field 9 with a length (check_tx in a response).
+A key is (field number * 8 + wire type): type 0 is a varint, type 2 stands before a length. So `42` is field 8 with
+a length (check_tx in a request), `4a` field 9 with a length (check_tx in a response).
 """
 
 import pytest

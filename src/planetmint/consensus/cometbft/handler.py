@@ -237,9 +237,7 @@ class Handler:
                 f"the engine's genesis file goes on from block {origin.height} with hash {origin.app_hash}, the "
                 f"database stands at block {info.height} with hash {info.app_hash}: make the file anew"
             )
-        app_hash = await self._persist(lambda: self._lifecycle.begin_chain(call.chain_id, call.validators), link)
-        _log.info("chain.begun", chain_id=call.chain_id, after_block=info.height)
-        return app_hash
+        return await self._persist(lambda: self._lifecycle.begin_chain(call.chain_id, call.validators), link)
 
     # Transactions
 

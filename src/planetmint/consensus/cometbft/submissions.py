@@ -177,9 +177,9 @@ class Submissions:
 
     def _forget(self, entries: Sequence[_Waiting]) -> None:
         for entry in entries:
-            if not entry.outcome.done():
-                entry.outcome.cancel()
-                self._waiting.pop(entry.transaction.canonical, None)
+            entry.outcome.cancel()
+            if self._waiting.get(entry.transaction.canonical) is entry:
+                del self._waiting[entry.transaction.canonical]
 
 
 def _known(transaction: Transaction) -> DuplicateTransaction:
