@@ -114,7 +114,8 @@ end
 -- What the node is told about this server; `layout` 0: nothing was laid out yet.
 function M.about()
     return {
-        layout = layout(), procedures = M.version, wal_mode = box.cfg.wal_mode, read_only = box.info.ro,
+        layout = layout(), procedures = M.version, wal_mode = box.cfg.wal_mode,
+        read_only = box.info.ro, starting = box.info.status ~= 'running',
         memory = box.slab.info().quota_size, used = box.slab.info().arena_used,
     }
 end

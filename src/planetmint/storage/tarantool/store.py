@@ -275,7 +275,7 @@ class TarantoolStore:
 
     async def _begin(self, session: Session) -> None:
         """Check the layout, make it where there is none, and take over."""
-        about = _about(await session.call("about"), self.address)
+        about = await self._about(session)
         if about["layout"] == 0 and not self._read_only:
             _check_writable(about, self.address)
             await session.call("migrate")
@@ -286,6 +286,16 @@ class TarantoolStore:
         _check_writable(about, self.address)
         answer = await session.call("fence", self._owner)
         self._epoch = int(answer[0])
+
+    async def _about(self, session: Session) -> dict[str, Value]:
+        """What the server says of itself once it has started, or has had as many chances as the address gives."""
+        tries = 1
+        while True:
+            about = _about(await session.call("about"), self.address)
+            if not about["starting"] or tries == self.address.max_tries:
+                return about
+            tries += 1
+            await asyncio.sleep(self.address.reconnect_delay)
 
     async def _call(self, name: str, *arguments: Value) -> list[Value]:
         """What a procedure answers; where the outcome of a save is unknown, it is settled first."""
