@@ -74,21 +74,30 @@ def propose_migration(nonce: str, validators: ValidatorSet, seed: bytes, version
     return _propose(Operation.CHAIN_MIGRATION_ELECTION, {"seed": nonce}, validators, seed, version)
 
 
-def cast_vote(election_id: str, shares: Sequence[Share], seed: bytes, version: Version = "3.0") -> Transaction:
-    """A VOTE that gives all of `shares` to an election.
+def cast_vote(
+    election_id: str,
+    shares: Sequence[Share],
+    seed: bytes,
+    version: Version = "3.0",
+    *,
+    holder: bytes | None = None,
+) -> Transaction:
+    """A VOTE that gives all of `shares` to an election, or to somebody who may vote instead.
 
     Args:
         election_id: 64 lower-case hex digits.
         shares: At least one; all of them owned by the key of `seed` alone.
         seed: 32 bytes.
         version: The dialect.
+        holder: The public key (32 bytes) that is to vote instead; None: the election is given them.
 
     Raises:
         InvalidTransaction: The form is refused.
     """
     owner = encode_public_key(public_key_of(seed))
     inputs = [_input(owner, share.ref) for share in shares]
-    outputs = [_output(election_address(election_id), sum(share.amount for share in shares))]
+    receiver = election_address(election_id) if holder is None else encode_public_key(holder)
+    outputs = [_output(receiver, sum(share.amount for share in shares))]
     return _signed(Operation.VOTE, {"id": election_id}, inputs, outputs, seed, version)
 
 

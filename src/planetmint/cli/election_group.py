@@ -2,12 +2,19 @@
 """The group of commands `election`: arguments and help; the work is in `planetmint.cli.election`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
 from planetmint.app.ballots import Version
 from planetmint.cli.context import load
+
+
+def _known_dialect(version: str) -> str:
+    if version not in get_args(Version):
+        raise typer.BadParameter(f"'{version}' is neither '3.0' nor '2.0'.")
+    return version
+
 
 group = typer.Typer(rich_markup_mode=None, help="Decide together with the other validators.")
 new = typer.Typer(rich_markup_mode=None, help="Propose something to the validators.")
@@ -23,7 +30,13 @@ KeyFile = Annotated[
     ),
 ]
 Dialect = Annotated[
-    str, typer.Option("--version", metavar="VERSION", help="Dialect of the transaction: `3.0` or `2.0`.")
+    str,
+    typer.Option(
+        "--version",
+        metavar="VERSION",
+        callback=_known_dialect,
+        help="Dialect of the transaction: `3.0` or `2.0`.",
+    ),
 ]
 ElectionId = Annotated[str, typer.Argument(metavar="ELECTION_ID", help="The election's id, 64 hex digits.")]
 
@@ -46,7 +59,7 @@ def _upsert_validator(
     holds votes of two thirds of all power; see `election approve`."""
     from planetmint.cli.election import new_validator
 
-    new_validator(load(context), public_key, power, node_id, private_key, _dialect(version))
+    new_validator(load(context), public_key, power, node_id, private_key, cast(Version, version))
 
 
 @new.command("chain-migration", short_help="End the chain under its present name.")
@@ -55,7 +68,7 @@ def _chain_migration(context: typer.Context, private_key: KeyFile, version: Dial
     node must run. See `election migrate`, and docs/elections.md."""
     from planetmint.cli.election import new_migration
 
-    new_migration(load(context), private_key, _dialect(version))
+    new_migration(load(context), private_key, cast(Version, version))
 
 
 @group.command("approve", short_help="Vote for an election.")
@@ -65,7 +78,7 @@ def _approve(
     """Vote for an election with all votes in it that the key holds. The node must run."""
     from planetmint.cli.election import approve
 
-    approve(load(context), election_id.lower(), private_key, _dialect(version))
+    approve(load(context), election_id.lower(), private_key, cast(Version, version))
 
 
 @group.command("show", short_help="Print how an election stands.")
@@ -94,11 +107,3 @@ def _migrate(
     from planetmint.cli.migration import migrate
 
     migrate(load(context), home)
-
-
-def _dialect(version: str) -> Version:
-    if version == "3.0":
-        return "3.0"
-    if version == "2.0":
-        return "2.0"
-    raise typer.BadParameter(f"'{version}' is neither '3.0' nor '2.0'.", param_hint="--version")
