@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A ledger in memory for tests: transactions as bytes go in, verdicts come out, by the rules of the chain."""
+"""Ledgers in memory for tests: transactions as bytes go in, verdicts come out, by the rules of the chain."""
 
 from collections.abc import Iterable
 
-from planetmint.chain import admit
+from planetmint.chain import BlockResult, admit, execute_block
 from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import ValidatorSet
-from planetmint.rules import check_signatures, decode_transaction
+from planetmint.rules import check_signatures, created_outputs, decode_canonical, decode_transaction
 from planetmint.state.overlay import Overlay
 
 
@@ -82,3 +82,71 @@ class Ledger:
         except InvalidTransaction as error:
             return error
         return None
+
+
+class BlockLedger(Overlay):
+    """Takes whole blocks one after the other; elections take their effect.
+
+    Attributes:
+        height: Of the newest block, 0 before the first.
+        app_hash: After it.
+        sets: Validator sets with the height from which each holds, oldest first.
+        elections: Records by election id, as they are now.
+        chain_record: The newest.
+    """
+
+    def __init__(self, validators: ValidatorSet, chain_id: str = "tests") -> None:
+        super().__init__(EmptyLedger(validators))
+        self.height = 0
+        self.app_hash = "00" * 32
+        self.sets: list[tuple[int, ValidatorSet]] = [(1, validators)]
+        self.elections: dict[str, ElectionRecord] = {}
+        self.chain_record = ChainRecord(chain_id)
+
+    def validators(self) -> ValidatorSet:
+        """See `StateView`."""
+        return self.sets[-1][1]
+
+    def validator_changes(self) -> tuple[int, ...]:
+        """See `StateView`."""
+        return tuple(height for height, _ in self.sets[:-3:-1])
+
+    def election(self, election_id: str) -> ElectionRecord | None:
+        """See `StateView`."""
+        return self.elections.get(election_id)
+
+    def chain(self) -> ChainRecord:
+        """See `StateView`."""
+        return self.chain_record
+
+    def block(self, *bodies: bytes) -> BlockResult:
+        """Execute the next block of these canonical transactions and keep what it does."""
+        candidates = [_candidate(body) for body in bodies]
+        result = execute_block(self, self.height + 1, candidates, self.app_hash)
+        for transaction in result.transactions:
+            self.apply(transaction.id, transaction.spends, created_outputs(transaction))
+        self.height, self.app_hash = result.height, result.app_hash
+        self.elections.update((record.election_id, record) for record in result.elections)
+        self.chain_record = result.chain or self.chain_record
+        if result.validators is not None:
+            self.sets.append((result.height + 1, result.validators))
+        return result
+
+    def good_block(self, *bodies: bytes) -> BlockResult:
+        """As `block`, for transactions that have to be valid.
+
+        Raises:
+            AssertionError: One of them was refused: the test is wrong, not the product.
+        """
+        result = self.block(*bodies)
+        refused = [verdict for verdict in result.verdicts if verdict is not None]
+        if refused:
+            raise AssertionError(f"refused: {refused[0].code}: {refused[0].reason}") from refused[0]
+        return result
+
+
+def _candidate(body: bytes) -> Transaction | InvalidTransaction:
+    try:
+        return decode_canonical(body, ChainParameters())
+    except InvalidTransaction as verdict:
+        return verdict
