@@ -115,7 +115,8 @@ end
 function M.about()
     return {
         layout = layout(), procedures = M.version, wal_mode = box.cfg.wal_mode,
-        read_only = box.info.ro, starting = box.info.status ~= 'running',
+        read_only = box.info.ro,
+        starting = box.info.status ~= 'running' or box.info.ro and not box.cfg.read_only,
         memory = box.slab.info().quota_size, used = box.slab.info().arena_used,
     }
 end
