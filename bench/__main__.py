@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as RemainingColumn
 
-from bench import jobs, limits, machine, report, rows, transactions
+from bench import jobs, limits, machine, production, report, rows, transactions
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
+
+ALL = rows.ALL | production.ALL
 
 _LIMIT_NAMES = {
     "verifications": "Ed25519 verifications/s on one core",
@@ -53,14 +55,14 @@ def main(arguments: list[str]) -> int:
 
 def _measure(options: argparse.Namespace, work: Path, console: Console) -> tuple[report.Report, bool]:
     scale = rows.QUICK if options.quick else rows.FULL
-    names = options.only or list(rows.ALL)
+    names = options.only or list(ALL)
     described = machine.describe(work)
     found, failed = list[report.Row](), False
     with _progress(console) as progress:
         bench = rows.Bench(scale, _limits(scale, work, progress), CACHE, work, _stepper(progress))
         for name in names:
             try:
-                for row in rows.ALL[name](bench):
+                for row in ALL[name](bench):
                     found.append(row)
                     progress.console.print(f"{row.what}: {report.number(row.value)} {row.unit} {row.verdict}")
             except (rows.BenchFailed, RuntimeError) as error:
@@ -87,7 +89,7 @@ def _command(options: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure a node of this checkout.")
     parser.add_argument("--quick", action="store_true", help="a small run that shows that everything works")
-    parser.add_argument("--only", action="append", choices=list(rows.ALL), help="one measurement; may be repeated")
+    parser.add_argument("--only", action="append", choices=list(ALL), help="one measurement; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything found out as JSON")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the figures into a page")
     return parser

@@ -184,8 +184,25 @@ class EngineResult(msgspec.Struct, tag="ordered", frozen=True):
     usage: Usage
 
 
-Job = PostJob | BulkJob | GetJob | ReplayJob | SubscribeJob | EngineJob
-Result = PostResult | BulkResult | GetResult | ReplayResult | SubscribeResult | EngineResult
+class SaveJob(msgspec.Struct, tag="save", frozen=True):
+    """Save blocks into a Tarantool server of its own."""
+
+    file: str
+    blocks: int
+    lines: int
+    """Transactions of a block."""
+
+
+class SaveResult(msgspec.Struct, tag="saved", frozen=True):
+    """Outcome of a `SaveJob`."""
+
+    save: Spread
+    bytes_each: float
+    """Resident memory of the server for each transaction."""
+
+
+Job = PostJob | BulkJob | GetJob | ReplayJob | SubscribeJob | EngineJob | SaveJob
+Result = PostResult | BulkResult | GetResult | ReplayResult | SubscribeResult | EngineResult | SaveResult
 
 
 class Progress(msgspec.Struct, tag="progress", frozen=True):
@@ -195,7 +212,7 @@ class Progress(msgspec.Struct, tag="progress", frozen=True):
     total: int
 
 
-Line = PostResult | BulkResult | GetResult | ReplayResult | SubscribeResult | EngineResult | Progress
+Line = Result | Progress
 JOB = msgspec.json.Decoder(Job)
 LINE = msgspec.json.Decoder(Line)
 R = TypeVar("R", bound=msgspec.Struct)

@@ -22,6 +22,7 @@ import uvloop
 from bench import jobs, wire
 from bench.jobs import LOOPBACK
 from bench.meter import Meter, Usage
+from bench.saves import save
 from bench.subscribers import subscribe
 from bench.transactions import read_transactions, transaction_id
 
@@ -404,6 +405,8 @@ def _coroutine(job: jobs.Job) -> Coroutine[Any, Any, jobs.Result]:
             return replay(job)
         case jobs.EngineJob():
             return engine(job)
+        case jobs.SaveJob():
+            return save(job)
         case jobs.SubscribeJob():
             raise ValueError("subscribers do not run on a loop")
 

@@ -86,10 +86,10 @@ def throughput(bench: Bench) -> Iterator[Row]:
     scale = bench.scale
     file = bench.file(2 * scale.posts + _WARM_UP)
     with _fresh_node(bench, "throughput") as node:
-        _post(node, file, 0, _WARM_UP, scale.connections, "async")
+        post(node, file, 0, _WARM_UP, scale.connections, "async")
         for turn, mode in enumerate(("async", "commit")):
             with bench.step(f"post {scale.posts:,} transactions, mode={mode}") as watch:
-                result = _post(
+                result = post(
                     node, file, _WARM_UP + turn * scale.posts, scale.posts, scale.connections, mode, watch
                 )
             yield Row(
@@ -111,11 +111,11 @@ def latency(bench: Bench) -> Iterator[Row]:
     scale = bench.scale
     file = bench.file(_WARM_UP + 6 * scale.alone)
     with _fresh_node(bench, "latency") as node:
-        _post(node, file, 0, _WARM_UP, scale.connections, "async")
+        post(node, file, 0, _WARM_UP, scale.connections, "async")
         with bench.step(f"{scale.alone:,} commits, one at a time") as watch:
-            idle = _post(node, file, _WARM_UP, scale.alone, 1, "commit", watch)
+            idle = post(node, file, _WARM_UP, scale.alone, 1, "commit", watch)
         with bench.step(f"{5 * scale.alone:,} commits over 16 connections") as watch:
-            busy = _post(node, file, _WARM_UP + scale.alone, 5 * scale.alone, 16, "commit", watch)
+            busy = post(node, file, _WARM_UP + scale.alone, 5 * scale.alone, 16, "commit", watch)
     sync = 1000 / bench.limits.syncs
     yield Row(
         name="latency",
@@ -141,7 +141,7 @@ def fanout(bench: Bench) -> Iterator[Row]:
     count = scale.fanout_blocks * _BLOCK
     file = bench.file(_WARM_UP + count)
     with _fresh_node(bench, "fanout") as node:
-        _post(node, file, 0, _WARM_UP, scale.connections, "async")
+        post(node, file, 0, _WARM_UP, scale.connections, "async")
         readers = jobs.LoadProcess(
             jobs.SubscribeJob(node.stream_port, node.server.pid, scale.subscribers, count, seconds=20)
         )
@@ -316,7 +316,7 @@ def _blocks(node: processes.Node, file: Path, skip: int, blocks: int, watch: job
     return result
 
 
-def _post(
+def post(
     node: processes.Node,
     file: Path,
     skip: int,
@@ -325,6 +325,7 @@ def _post(
     mode: str,
     watch: jobs.Watch | None = None,
 ) -> jobs.PostResult:
+    """Post transactions, each a request; raises BenchFailed unless each was accepted and came once."""
     job = jobs.PostJob(node.port, node.server.pid, str(file), skip, count, connections, mode, node.stream_port)
     result = jobs.run(job, jobs.PostResult, watch)
     _accepted(result.statuses, count, result.first_refusal)
