@@ -9,15 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planetmint.ports.store import Paging
-from planetmint.testing.build import Builder, Built, Dialect, all_of, public_key
-from tests.support import app_hash
+from planetmint.testing.build import Builder, Built, Dialect, all_of, ballot_box, public_key
+from tests.support import app_hash, elections
 from tests.support.ledger import PUBLIC, START, Running, running, standing
 
 A, B, C = (Builder(dialect) for dialect in Dialect)
 
+POWERS = {"tests/validator": 10}
+"""The validator of `tests.support.ledger`."""
+
 
 def universe() -> list[bytes]:
-    """Transactions that depend on one another, compete, repeat and fail; in this order most are valid."""
+    """Transactions that depend on one another, compete, repeat and fail; in this order most are valid.
+
+    Votes are too few for a majority: validators change at ends of blocks, and with them what elections must be.
+    """
     gold = A.create("alice", [(5, "alice"), (5, all_of("alice", "bob"))], data={"gold": 1})
     silver = B.create("bob", [(3, "bob")], data="silver")
     copper = C.create("carol", [(4, "carol"), (4, "carol")], data="copper")
@@ -31,8 +37,14 @@ def universe() -> list[bytes]:
     left = C.create("carol", [(1, "bob")], data="left", consumes=parts.spend(0))
     forged = silver.changed(lambda wire: wire["outputs"][0].update(amount="4"))
     inflated = A.transfer([gold.spend(1)], [(6, "eve")])
+    election = C.validator_election(POWERS, "new", 3)
+    stolen = B.migration_election({"eve": 10})
+    part = A.vote([election.spend()], [(6, ballot_box(election.id)), (4, "alice")], metadata={"first": 1})
+    other = A.vote([election.spend()], [(6, ballot_box(election.id)), (4, "bob")])
+    given = C.vote([part.spend(1)], [(4, "bob")])
     built: list[Built] = [
         *(gold, silver, copper, to_bob, to_dora, onward, merged, alloy, rival, parts, left, forged, inflated),
+        *(election, stolen, part, other, given),
     ]
     return [*(item.canonical for item in built), b"nonsense"]
 
@@ -118,13 +130,15 @@ def test_app_hashes_are_those_of_decision_2_for_any_history(blocks: list[list[in
     async def run() -> None:
         async with running(make_blocks=False) as node:
             previous = (await standing(node)).app_hash
+            model = elections.Elections("tests", [(1, {PUBLIC: 10})])
             for height, order in enumerate(blocks, 1):
                 raws = [UNIVERSE[number] for number in order]
                 verdicts = await block_of(node, raws)
                 accepted = [
                     json.loads(raw) for raw, verdict in zip(raws, verdicts, strict=True) if verdict is None
                 ]
-                expected = app_hash.next_hash(previous, height, accepted)
+                members = model.effects(model.add(height, accepted))
+                expected = app_hash.next_hash(previous, height, accepted, members)
                 previous = (await standing(node)).app_hash
                 assert previous == expected
 

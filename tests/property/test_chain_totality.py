@@ -13,13 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planetmint.chain import admit, execute_block
+from planetmint.elections import end_block
 from planetmint.model import json
+from planetmint.model.election import ElectionRecord
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.parameters import ChainParameters
-from planetmint.model.transaction import Transaction
+from planetmint.model.transaction import Operation, Transaction
+from planetmint.model.validator import Validator
 from planetmint.rules import check_signatures, decode_canonical, decode_transaction
 from planetmint.state.overlay import Overlay
-from planetmint.testing.build import Builder, Dialect, all_of, identified
+from planetmint.testing.build import Builder, Dialect, all_of, identified, raw_key, validator_set
 from planetmint.testing.ledger import EmptyLedger
 
 PARAMETERS = ChainParameters()
@@ -46,8 +49,17 @@ SUBJECTS = [
     SPLIT.wire,
     C.create("carol", [(1, "carol")], data="QmLeft", consumes=SPLIT.spend(0)).wire,
 ]
-SCENE = Overlay(EmptyLedger())
-for built in (GOLD, COPPER):
+POWERS = {"v0": 10, "v1": 20}
+OPEN = B.validator_election(POWERS, "new", 9)
+SUBJECTS += [
+    A.validator_election(POWERS, "new", 9, by="v1", key_type="ed25519-base64").wire,
+    C.validator_election(POWERS, "v1", 0).wire,
+    C.migration_election(POWERS).wire,
+    C.vote([OPEN.spend(1)], amount=20).wire,
+]
+RECORD = ElectionRecord(OPEN.id, Operation.VALIDATOR_ELECTION, 1, 30, change=Validator(raw_key("new"), 9))
+SCENE = Overlay(EmptyLedger(validator_set(POWERS), {OPEN.id: RECORD}))
+for built in (GOLD, COPPER, OPEN):
     admit(decode_transaction(built.canonical, PARAMETERS), SCENE, check_signatures)
 
 Path = tuple[str | int, ...]
@@ -103,13 +115,14 @@ ODD: list[Any] = [
 
 
 def verdict(wire: Any) -> str | None:
-    """The class of a refusal; None where it is accepted. Any other exception goes through."""
+    """The class of a refusal; None where it is accepted and a block can end with it. All else goes through."""
     raw = wire if isinstance(wire, bytes) else json.canonical(wire)
     try:
-        admit(decode_transaction(raw, PARAMETERS), Overlay(SCENE), check_signatures)
+        accepted, _ = admit(decode_transaction(raw, PARAMETERS), Overlay(SCENE), check_signatures)
     except InvalidTransaction as refusal:
         assert refusal.rule
         return refusal.code
+    end_block(SCENE, 2, [accepted])
     return None
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Ledgers in memory for tests: transactions as bytes go in, verdicts come out, by the rules of the chain."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from planetmint.chain import BlockResult, admit, execute_block
 from planetmint.model.election import ChainRecord, ElectionRecord
@@ -14,10 +14,13 @@ from planetmint.state.overlay import Overlay
 
 
 class EmptyLedger:
-    """A `StateView` of a chain without transactions."""
+    """A `StateView` of a chain without transactions; elections may be made up."""
 
-    def __init__(self, validators: ValidatorSet = ()) -> None:
+    def __init__(
+        self, validators: ValidatorSet = (), elections: Mapping[str, ElectionRecord] | None = None
+    ) -> None:
         self._validators = validators
+        self._elections = elections or {}
 
     def has_transaction(self, transaction_id: str) -> bool:
         """See `StateView`."""
@@ -37,7 +40,7 @@ class EmptyLedger:
 
     def election(self, election_id: str) -> ElectionRecord | None:
         """See `StateView`."""
-        return None
+        return self._elections.get(election_id)
 
     def chain(self) -> ChainRecord:
         """See `StateView`."""

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A block applied: verdicts, effects, events and the app hash of docs/decisions/0002, computed here once more."""
 
+from dataclasses import replace
+
 import pytest
 
-from planetmint.chain import BlockResult, admit, execute_block
-from planetmint.chain.execute import next_app_hash
-from planetmint.model.block import Spend, TransactionEvent
+from planetmint.chain import BlockResult, Outcome, admit, execute_block, next_app_hash
+from planetmint.model.block import BlockHeader, Spend, TransactionEvent
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import (
     DoubleSpend,
     DuplicateTransaction,
@@ -16,11 +18,12 @@ from planetmint.model.errors import (
 )
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
+from planetmint.model.validator import Validator
 from planetmint.rules import check_signatures, created_outputs, decode_transaction
 from planetmint.state.overlay import Overlay
-from planetmint.testing.build import Builder, Built, Dialect, all_of, public_key
-from planetmint.testing.ledger import EmptyLedger
-from tests.support import app_hash
+from planetmint.testing.build import Builder, Built, Dialect, all_of, public_key, raw_key, validator_set
+from planetmint.testing.ledger import BlockLedger, EmptyLedger
+from tests.support import app_hash, elections
 
 A, B, C = (Builder(dialect) for dialect in Dialect)
 BEFORE = "5a" * 32
@@ -167,6 +170,86 @@ def test_d10_the_app_hash_covers_what_is_spent_and_by_whom() -> None:
         )
     }
     assert len(hashes) == 4
+
+
+ELECTION = ElectionRecord(
+    "ab" * 32, Operation.VALIDATOR_ELECTION, 3, 10, 7, Validator(bytes(32), 2), concluded_at=9
+)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ELECTION, election_id="ac" * 32),
+        replace(ELECTION, operation=Operation.CHAIN_MIGRATION_ELECTION),
+        replace(ELECTION, height=4),
+        replace(ELECTION, total=11),
+        replace(ELECTION, votes=8),
+        replace(ELECTION, change=Validator(bytes(31) + b"x", 2)),
+        replace(ELECTION, change=Validator(bytes(32), 0)),
+        replace(ELECTION, change=None),
+        replace(ELECTION, concluded_at=8),
+        replace(ELECTION, concluded_at=None),
+    ],
+)
+def test_d10_the_app_hash_covers_whole_records_of_elections(other: ElectionRecord) -> None:
+    root = app_hash.root_of([])
+    hashes = [next_app_hash(BEFORE, 1, root, [], [], Outcome(records)) for records in ((ELECTION,), (other,), ())]
+    assert len(set(hashes)) == 3
+    assert hashes[2] == next_app_hash(BEFORE, 1, root, [], [])
+
+
+def test_d10_the_app_hash_covers_the_validators_in_their_order_and_the_chain_that_begins() -> None:
+    root = app_hash.root_of([])
+    one, two = Validator(bytes(32), 2), Validator(b"x" * 32, 3)
+    ends = [
+        Outcome(),
+        *(Outcome(validators=validators) for validators in ((one, two), (two, one), (one,))),
+        *(Outcome(chain=ChainRecord(name, shift, synced=False)) for name, shift in (("a", 1), ("b", 1), ("a", 2))),
+    ]
+    hashes = [next_app_hash(BEFORE, 1, root, [], [], end) for end in ends]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_d10_hashes_of_blocks_with_elections_are_those_of_decision_2() -> None:
+    powers = {"v0": 4, "v1": 5}
+    election, migration = C.validator_election(powers, "new", 1), A.migration_election(powers, by="v1")
+    votes = [
+        build.vote([one.spend(at)], amount=held)
+        for build, one, at, held in (
+            (C, election, 1, 5),
+            (A, migration, 0, 4),
+            (B, election, 0, 4),
+            (C, migration, 1, 5),
+        )
+    ]
+    chain = BlockLedger(validator_set(powers), "mint")
+    model = elections.Elections("mint", [(1, dict(validator_set(powers)))])
+    previous = chain.app_hash
+    for block in ([GOLD, election, migration], votes[:2], [], votes[2:]):
+        result = chain.good_block(*(built.canonical for built in block))
+        wires = [built.wire for built in block]
+        previous = app_hash.next_hash(
+            previous, result.height, wires, model.effects(model.add(result.height, wires))
+        )
+        assert result.app_hash == previous
+    assert result.updates == (Validator(raw_key("new"), 1),)
+    assert result.chain == ChainRecord("mint-migrated-at-height-3", 4, synced=False)
+
+
+def test_a_result_is_what_a_store_keeps_under_a_header() -> None:
+    powers = {"v0": 4}
+    chain = BlockLedger(validator_set(powers), "mint")
+    opened = [C.validator_election(powers, "new", 1), C.migration_election(powers)]
+    chain.good_block(*(built.canonical for built in opened))
+    result = chain.good_block(*(C.vote([built.spend()], amount=4).canonical for built in opened))
+    header = BlockHeader(2, 5, "00" * 32, result.root, result.app_hash, "ab")
+    kept = result.record(header)
+    assert kept.header is header
+    names = ("transactions", "created", "spent", "events", "validators", "elections", "chain")
+    for name in names:
+        assert getattr(kept, name) == getattr(result, name)
+        assert getattr(kept, name), name
 
 
 def test_an_output_of_a_decompose_stands_for_the_data_of_its_index() -> None:
