@@ -2,11 +2,12 @@
 """Stores give the same answers to the same questions about the same chain, cursors included."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from planetmint.model.transaction import Asset, Operation, OutputRef, Transactio
 from planetmint.ports.store import Found, Page, Paging, StateReads, Store
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.sqlite import SqliteStore
+from planetmint.storage.tarantool import TarantoolStore
 from planetmint.testing.store_conformance import (
     ANYBODY,
     FOUNDING,
@@ -25,6 +27,7 @@ from planetmint.testing.store_conformance import (
     header_of,
     transaction,
 )
+from tests.support.tarantool import Server, running
 
 T = TypeVar("T")
 
@@ -81,15 +84,18 @@ def transactions(draw: st.DrawFn, name: str, number: int, unspent: list[OutputRe
     return made
 
 
+def same(answers: Sequence[T]) -> T:
+    """The one answer that all gave."""
+    assert all(answer == answers[0] for answer in answers), answers
+    return answers[0]
+
+
 async def same_list(stores: Sequence[Store], read: Read[T], limit: int) -> None:
     """The list is the same at once and in parts, cursor by cursor."""
-    whole = [await read(store, Paging()) for store in stores]
-    assert whole[0] == whole[1]
+    same([await read(store, Paging()) for store in stores])
     after = None
     while True:
-        parts = [await read(store, Paging(limit, after)) for store in stores]
-        assert parts[0] == parts[1]
-        after = parts[0].next
+        after = same([await read(store, Paging(limit, after)) for store in stores]).next
         if after is None:
             return
 
@@ -111,7 +117,7 @@ def metadata_content(text: str) -> Read[Found]:
 
 
 async def compare(chain: Chain, search: str, limit: int, stores: Sequence[Store]) -> None:
-    """Ask both stores everything."""
+    """Ask all stores everything."""
     for store in stores:
         await store.open()
         await store.found(FOUNDING, header_of(0))
@@ -122,14 +128,14 @@ async def compare(chain: Chain, search: str, limit: int, stores: Sequence[Store]
     views = [await store.read_state(StateReads(ids, refs)) for store in stores]
     assert [view.validators() for view in views] == [await store.validators() for store in stores]
     for ref in refs:
-        assert views[0].output(ref) == views[1].output(ref) == chain.records.get(ref)
+        assert same([view.output(ref) for view in views]) == chain.records.get(ref)
     for item in ids:
-        assert views[0].has_transaction(item) is views[1].has_transaction(item)
-        assert await stores[0].transaction(item) == await stores[1].transaction(item)
-        assert await stores[0].height_of(item) == await stores[1].height_of(item)
+        same([view.has_transaction(item) for view in views])
+        same([await store.transaction(item) for store in stores])
+        same([await store.height_of(item) for store in stores])
     for height in range(-1, len(chain.blocks) + 2):
-        assert await stores[0].block(height) == await stores[1].block(height)
-        assert await stores[0].events(height, limit) == await stores[1].events(height, limit)
+        same([await store.block(height) for store in stores])
+        same([await store.events(height, limit) for store in stores])
     for key in KEYS:
         for spent in (None, True, False):
             await same_list(stores, by_key(key, spent), limit)
@@ -147,8 +153,16 @@ async def compare(chain: Chain, search: str, limit: int, stores: Sequence[Store]
         await store.close()
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("tarantool")) as started:
+        yield started
+
+
 @given(chains(), searches, st.integers(1, 4))
 @settings(max_examples=40, deadline=None)
-def test_memory_and_sqlite_answer_equally(chain: Chain, search: str, limit: int) -> None:
+def test_memory_sqlite_and_tarantool_answer_equally(server: Server, chain: Chain, search: str, limit: int) -> None:
+    server.empty()
     with TemporaryDirectory() as folder:
-        asyncio.run(compare(chain, search, limit, (MemoryStore(), SqliteStore(Path(folder) / "ledger.db"))))
+        stores = (MemoryStore(), SqliteStore(Path(folder) / "ledger.db"), TarantoolStore(server.address))
+        asyncio.run(compare(chain, search, limit, stores))
