@@ -103,11 +103,16 @@ def main(fuzzer: Fuzzer) -> int:
     """Run from the command line; the exit code is 1 where the invariant was broken."""
     parser = argparse.ArgumentParser(prog=f"python -m fuzz.{fuzzer.name}")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--count", type=int, help="so many inputs, however long it takes")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
     options = parser.parse_args()
-    _say(f"{fuzzer.name}: seed {options.seed}, {options.seconds:g} s")
+    seconds = options.seconds if options.count is None else None
+    _say(
+        f"{fuzzer.name}: seed {options.seed}, "
+        + (f"{options.count} inputs" if options.count else f"{seconds:g} s")
+    )
     try:
-        tally = fuzzer.run(options.seed, seconds=options.seconds)
+        tally = fuzzer.run(options.seed, seconds=seconds, count=options.count)
     except Broken as error:
         KEPT.mkdir(parents=True, exist_ok=True)
         path = KEPT / f"{fuzzer.name}-{hashlib.sha256(error.data).hexdigest()[:16]}"

@@ -224,11 +224,9 @@ class Handler:
         except (UnknownRules, ValueError) as error:
             raise ChainMismatch(f"the chain of the genesis file cannot be founded: {error}") from None
         header = founding_header(founding, b"")
-        app_hash = await self._persist(
+        return await self._persist(
             lambda: self._lifecycle.init_chain(founding, header, continues=genesis.migrated_from), link
         )
-        _log.info("chain.founded", chain_id=founding.chain_id, label=founding.label)
-        return app_hash
 
     async def _begin(self, call: wire.InitChain, genesis: Genesis, info: ChainInfo, link: Link) -> str:
         origin = genesis.migrated_from
