@@ -290,7 +290,6 @@ class LedgerCheck:
     def _tell_verdict(self, height: int, transaction: Transaction, verdict: InvalidTransaction) -> None:
         lost = sorted({ref.transaction_id for ref in transaction.spends} & self._lost)
         if lost:
-            self._lost.add(transaction.id)
             text = f"transaction {transaction.id} cannot be checked: it spends {', '.join(lost)}, which is damaged"
         else:
             text = f"transaction {transaction.id} breaks a rule ({verdict.code}: {verdict})"

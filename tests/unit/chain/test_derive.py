@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What follows from blocks alone is what executing them gave; anything that was changed does not follow."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,10 +10,9 @@ from planetmint.chain import founding_header, sign_header
 from planetmint.chain.derive import Standing, Underivable, derive_block, derive_founding
 from planetmint.model.block import BlockHeader, BlockRecord, Founding
 from planetmint.model.validator import Validator
-from planetmint.ports.store import StoredBlock
+from planetmint.ports.store import StateReads, StoredBlock
 from planetmint.storage.memory import MemoryStore
-from tests.support.chains import grow, ordinary
-from tests.support.ledger import PUBLIC, SECRET
+from tests.support.chains import PUBLIC, SECRET, Blocks, elected, grow, ordinary
 
 
 class RecordingStore(MemoryStore):
@@ -35,6 +33,7 @@ class Chain(NamedTuple):
     founding: Founding
     blocks: list[StoredBlock]
     records: list[BlockRecord]
+    store: MemoryStore
 
     def standing(self, height: int) -> Standing:
         """What stands after a block."""
@@ -44,20 +43,24 @@ class Chain(NamedTuple):
         return standing
 
 
-async def chain_of(signed: bool) -> Chain:
+async def chain_of(signed: bool, blocks: Blocks) -> Chain:
     store = RecordingStore()
     await store.open()
-    await grow(store, ordinary(), signed=signed)
+    await grow(store, blocks, signed=signed)
     founding, head = await store.founding(), await store.head()
     assert founding is not None
     assert head is not None
     blocks = [await store.block(height) for height in range(head.height + 1)]
-    return Chain(founding, [block for block in blocks if block is not None], store.records)
+    return Chain(founding, [block for block in blocks if block is not None], store.records, store)
 
 
-@pytest.fixture(params=[True, False], ids=["signed", "unsigned"])
-async def chain(request: pytest.FixtureRequest) -> AsyncIterator[Chain]:
-    yield await chain_of(request.param)
+HISTORIES = {"ordinary": ordinary, "elections": elected}
+
+
+@pytest.fixture(params=[(signed, name) for signed in (True, False) for name in HISTORIES], ids=str)
+async def chain(request: pytest.FixtureRequest) -> Chain:
+    signed, name = request.param
+    return await chain_of(signed, HISTORIES[name]())
 
 
 async def test_the_derived_blocks_are_those_that_were_executed(chain: Chain) -> None:
@@ -69,6 +72,17 @@ async def test_the_derived_blocks_are_those_that_were_executed(chain: Chain) -> 
     assert standing.counts.transactions == sum(len(block.transactions) for block in chain.blocks)
     assert standing.counts.outputs == sum(len(record.created) for record in chain.records)
     assert standing.counts.spends == sum(len(record.spent) for record in chain.records) > 0
+
+
+async def test_the_derived_standing_is_what_the_store_holds(chain: Chain) -> None:
+    standing = chain.standing(len(chain.blocks) - 1)
+    view = await chain.store.read_state(StateReads((), ()))
+    assert standing.validators() == view.validators()
+    assert standing.validator_changes() == view.validator_changes()
+    assert standing.chain() == view.chain()
+    assert sorted(standing.elections.values(), key=lambda item: item.election_id) == list(
+        await chain.store.elections()
+    )
 
 
 async def test_no_block_follows_with_any_of_its_transactions_changed_left_out_or_moved(chain: Chain) -> None:
@@ -85,7 +99,7 @@ async def test_no_block_follows_with_any_of_its_transactions_changed_left_out_or
 
 @pytest.mark.parametrize("name", ["height", "time", "previous_hash", "root", "app_hash", "proposer", "signature"])
 async def test_no_block_follows_with_a_header_of_which_anything_was_changed(name: str) -> None:
-    chain = await chain_of(signed=True)
+    chain = await chain_of(True, ordinary())
     summary, raws = chain.blocks[2]
     value = getattr(summary.header, name)
     other = value + 1 if isinstance(value, int) else ("1" if value[0] == "0" else "0") + value[1:]
@@ -94,7 +108,7 @@ async def test_no_block_follows_with_a_header_of_which_anything_was_changed(name
 
 
 async def test_where_the_engine_keeps_the_signed_header_the_next_one_tells_of_a_changed_time() -> None:
-    chain = await chain_of(signed=False)
+    chain = await chain_of(False, ordinary())
     standing = chain.standing(1)
     later = replace(chain.blocks[2].summary.header, time=chain.blocks[2].summary.header.time + 1)
     standing = standing.after(derive_block(standing, later, chain.blocks[2].transactions))
@@ -103,7 +117,7 @@ async def test_where_the_engine_keeps_the_signed_header_the_next_one_tells_of_a_
 
 
 async def test_a_block_signed_by_somebody_else_or_by_nobody_does_not_follow() -> None:
-    chain = await chain_of(signed=True)
+    chain = await chain_of(True, ordinary())
     summary, raws = chain.blocks[1]
     stranger = Validator(b"\x11" * 32, 1)
     for header in (
@@ -116,7 +130,7 @@ async def test_a_block_signed_by_somebody_else_or_by_nobody_does_not_follow() ->
 
 
 async def test_a_signed_block_does_not_follow_where_the_engine_keeps_the_signed_headers() -> None:
-    chain = await chain_of(signed=False)
+    chain = await chain_of(False, ordinary())
     summary, raws = chain.blocks[1]
     header = sign_header(replace(summary.header, proposer=PUBLIC.hex()), SECRET)
     with pytest.raises(Underivable, match="block 1 is signed"):
