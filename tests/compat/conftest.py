@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""One running node for the whole folder, and one run of each driver program.
+"""One running node of each kind for the whole folder, and one run of each driver program against it.
 
 Set `PLANETMINT_COMPAT_NODE_URL` (say `http://127.0.0.1:9984`) to test a node that runs already, of whatever
 engine; `PLANETMINT_COMPAT_WS` names its stream URL where that is not the one advertised by `GET /api/v1`.
@@ -7,12 +7,15 @@ engine; `PLANETMINT_COMPAT_WS` names its stream URL where that is not the one ad
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.compat.drivers import DRIVERS, ProgramRun, run_program
+from tests.support.network import Network
 from tests.support.node import NodeProcess
 
 NODE_URL = "PLANETMINT_COMPAT_NODE_URL"
@@ -44,7 +47,11 @@ def advertised_stream(base_url: str) -> str:
 _RUNNING = pytest.StashKey[NodeUnderTest]()
 
 
-@pytest.fixture(scope="session")
+KINDS = ("embedded", "cometbft-tarantool")
+"""The nodes that everything here runs against."""
+
+
+@pytest.fixture(scope="session", params=(NODE_URL,) if os.environ.get(NODE_URL) else KINDS)
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeUnderTest]:
     """A node of our own in a temporary folder, or the one that the environment names."""
     running = os.environ.get(NODE_URL)
@@ -53,10 +60,21 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         stream_url = os.environ.get(STREAM_URL) or advertised_stream(base_url)
         yield NodeUnderTest(base_url, stream_url, lambda: "the node was not started by this suite")
         return
-    with NodeProcess(tmp_path_factory.mktemp("compat") / "data") as process:
+    with started(request.param, tmp_path_factory.mktemp("compat")) as process:
         node = NodeUnderTest(process.base_url, process.stream_url, process.log_text)
         request.config.stash[_RUNNING] = node
         yield node
+
+
+@contextmanager
+def started(kind: str, folder: Path) -> Iterator[NodeProcess]:
+    """A node of one of `KINDS` that takes transactions."""
+    if kind == "embedded":
+        with NodeProcess(folder / "data") as process:
+            yield process
+        return
+    with Network(folder, 1, backend="tarantool_db") as network:
+        yield network.nodes[0].process
 
 
 @pytest.hookimpl(wrapper=True)
