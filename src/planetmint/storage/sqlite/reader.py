@@ -3,18 +3,18 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from planetmint.storage.checks import Findings
 from planetmint.storage.sqlite.session import DAMAGED, Row, Session, connect
 
-WORD_INSTANCES = "CREATE VIRTUAL TABLE temp.word_instances USING fts5vocab(main, words, instance)"
-"""Lists every word of every text, in the order of the words."""
-
 _CACHE = 16
 """Megabytes of pages at most."""
+
+
+_UNREADABLE = DAMAGED | {sqlite3.SQLITE_ERROR}
+"""The statements themselves are right: an error in one comes from what stands in the file."""
 
 
 class Reader(Session):
@@ -33,17 +33,19 @@ class Reader(Session):
         try:
             yield from self.connection().execute(sql, parameters)
         except sqlite3.Error as error:
-            if (getattr(error, "sqlite_errorcode", 0) & 0xFF) not in DAMAGED:
+            if (getattr(error, "sqlite_errorcode", 0) & 0xFF) not in _UNREADABLE:
                 raise self.failed(error) from error
             self.findings.add(f"a part of the file cannot be read ({error}) by: {' '.join(sql.split())}")
 
-    @contextmanager
-    def raw_texts(self) -> Iterator[None]:
-        """Texts inside the block come as bytes."""
+    def word_instances(self) -> Iterator[Row]:
+        """Sequence number, word, column and place of every word in the word index, texts as bytes."""
         connection = self.connection()
         usual, connection.text_factory = connection.text_factory, bytes
         try:
-            yield
+            self.rows("PRAGMA query_only = OFF")
+            self.rows("CREATE VIRTUAL TABLE IF NOT EXISTS temp.instances USING fts5vocab(main, words, instance)")
+            self.rows("PRAGMA query_only = ON")
+            yield from self.each("SELECT doc, term, col, offset FROM temp.instances")
         finally:
             connection.text_factory = usual
 
@@ -51,13 +53,6 @@ class Reader(Session):
 def _connect(path: Path) -> sqlite3.Connection:
     """A connection that only reads, and reads texts that are none."""
     connection = connect(path, write=False, cache_megabytes=_CACHE)
-    try:
-        connection.execute("PRAGMA query_only = OFF")
-        connection.execute(WORD_INSTANCES)
-        connection.execute("PRAGMA query_only = ON")
-    except sqlite3.Error:
-        connection.close()
-        raise
     connection.text_factory = _text
     return connection
 

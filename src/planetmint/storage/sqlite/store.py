@@ -75,7 +75,8 @@ class SqliteStore:
                 layout.lay_out(self._path)
             self._workers = Workers(self._path)
             layout.check_version(self._workers.inline.connection(), self._path)
-            queries.check_whole(self._workers.inline, self._path)
+            if not self._read_only:
+                queries.check_whole(self._workers.inline, self._path)
             self._recent_ids()
         except sqlite3.Error as error:
             await self.close()

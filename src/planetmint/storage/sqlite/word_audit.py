@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from planetmint.model.block import BlockRecord
 from planetmint.storage.sqlite import record
 from planetmint.storage.sqlite.reader import Reader
-
-_SCAN = "SELECT doc, term, col, offset FROM temp.word_instances"
+from planetmint.storage.sqlite.word_pages import AVERAGES, Malformed, check_pages, numbers_of
 
 _MASK = (1 << 64) - 1
 
@@ -26,6 +25,7 @@ class WordAudit:
         self._sums: array[int] = array("Q")
         self._audited = bytearray()
         self._strays: set[int] = set()
+        self._rows, self._sizes = 0, [0, 0, 0]
 
     def expect(self, block: BlockRecord, first: int) -> None:
         """Take in the texts of a block whose first transaction has the sequence number `first`."""
@@ -37,10 +37,15 @@ class WordAudit:
         for place, item in enumerate(block.transactions, first):
             words = record.words_of(item, keys.get(item.id, ()))
             self._sums[place] = sum(map(hash, _entries(words))) & _MASK
-            self._audited[place] = 1
+            if not self._audited[place]:
+                self._audited[place] = 1
+                self._rows += 1
+                self._sizes = [size + len(text.split()) for size, text in zip(self._sizes, words, strict=True)]
 
     def check(self, reader: Reader, transactions: int) -> None:
         """Read the whole index and note what is wrong in it, and what it has beyond so many `transactions`."""
+        check_pages(reader)
+        self._check_averages(reader, transactions)
         left = self._left_over(reader)
         for sequence, rest in enumerate(left):
             if rest and self._audited[sequence]:
@@ -53,16 +58,25 @@ class WordAudit:
                     f"table words: transaction number {sequence} is listed, though no block has it"
                 )
 
+    def _check_averages(self, reader: Reader, transactions: int) -> None:
+        """How many transactions and words there are; where all were audited."""
+        row = reader.row("SELECT block FROM words_data WHERE id = ?", (AVERAGES,))
+        try:
+            stored = numbers_of(row[0]) if row else []
+        except Malformed:
+            stored = []
+        if self._rows == transactions and stored != [self._rows, *self._sizes]:
+            reader.findings.add("table words_data: the number of words is other than it must be")
+
     def _left_over(self, reader: Reader) -> "array[int]":
         """The sums without what the index lists."""
         left, known = self._sums[:], len(self._sums)
         self._strays = set()
-        with reader.raw_texts():
-            for sequence, *entry in reader.each(_SCAN):
-                if 0 <= sequence < known:
-                    left[sequence] = left[sequence] - hash(tuple(entry)) & _MASK
-                else:
-                    self._strays.add(sequence)
+        for sequence, *entry in reader.word_instances():
+            if 0 <= sequence < known:
+                left[sequence] = left[sequence] - hash(tuple(entry)) & _MASK
+            else:
+                self._strays.add(sequence)
         return left
 
 
