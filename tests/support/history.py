@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """One fixed history of a chain, all operations and dialects in it, played block by block over any store.
 
+A validator is elected in it, and the chain goes on under another name in the end.
 Run as a program it plays the history and prints what every node must agree on.
 """
 
@@ -16,17 +17,20 @@ from planetmint.chain import header_hash, sign_header
 from planetmint.ports.store import Store
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.sqlite import SqliteStore
-from planetmint.testing.build import Builder, Built, Dialect, Wire, all_of, m_of_n
+from planetmint.testing.build import Builder, Built, Dialect, Wire, all_of, ballot_box, m_of_n
 from tests.support.ledger import PUBLIC, SECRET, START, running, standing
 
 A, B, C = (Builder(dialect) for dialect in Dialect)
+
+VALIDATOR = "tests/validator"
+"""Name of the validator of `tests.support.ledger`."""
 
 Block = list[tuple[Built | bytes, str | None]]
 """Transactions in block order, each with the class of its refusal."""
 
 
 def history() -> list[Block]:
-    """The blocks, from height 1 on."""
+    """The blocks without elections, from height 1 on."""
     numbers = {"float": 1.5e-7, "big": 2**200, "negative": -0.0, "text": "Grüße, \U0001f30d \u2028"}
     gold = A.create("alice", [(5, "alice"), ("0007", m_of_n(2, "alice", "bob", "carol"))], data=numbers)
     silver = B.create(all_of("bob", "carol"), [(9, "bob")], data="QmSilver", metadata="none")
@@ -61,6 +65,30 @@ def history() -> list[Block]:
     ]
 
 
+def whole() -> list[Block]:
+    """The history, an election, a migration, and a block of the chain under its new name."""
+    return [*history(), *elections(), [(C.create("alice", data="QmAfter"), None)]]
+
+
+def elections() -> list[Block]:
+    """A validator elected, then the chain's migration; the next block is one of the chain under its new name."""
+    before, after = {VALIDATOR: 10}, {VALIDATOR: 10, "new": 3}
+    joining = B.validator_election(before, "new", 3, key_type="ed25519-base64")
+    forged = C.validator_election({"eve": 10}, "eve", 3)
+    part = A.vote([joining.spend()], [(4, ballot_box(joining.id)), (6, VALIDATOR)])
+    again = A.vote([joining.spend()], amount=10)
+    rest = C.vote([part.spend(1)], amount=6)
+    late, moving = C.migration_election(before), C.migration_election(after, by="new")
+    decided = C.vote([moving.spend()], amount=10)
+    return [
+        [(joining, None), (forged, "InvalidProposer")],
+        [(part, None), (again, "DoubleSpend")],
+        [(rest, None)],
+        [(late, "UnequalValidatorSet"), (moving, None)],
+        [(decided, None)],
+    ]
+
+
 def _without_keys(wire: Wire) -> None:
     wire["outputs"][0]["public_keys"] = None
 
@@ -72,7 +100,10 @@ async def play(store: Store) -> dict[str, list[object]]:
     verdicts: list[object] = []
     async with running(store, make_blocks=False) as node:
         hashes.append((await standing(node)).app_hash)
-        for height, block in enumerate(history(), 1):
+        for height, block in enumerate(whole(), 1):
+            chain = (await standing(node)).chain
+            if not chain.synced:
+                await node.lifecycle.begin_chain(chain.chain_id, await node.store.validators())
             raws = [item if isinstance(item, bytes) else item.canonical for item, _ in block]
             outcome = await node.lifecycle.finalize_block(height, START + height, PUBLIC, raws)
             await node.lifecycle.commit(sign_header(node.lifecycle.header(), SECRET))
