@@ -7,6 +7,7 @@ by `trouble` until it is there.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -57,6 +58,7 @@ class CometEngine:
         self._submissions = Submissions(self._rpc)
         self._connections = 0
         self._status: EngineStatus | None = None
+        self._look = asyncio.Event()
         self._stopping = False
         self._failure: asyncio.Future[None] | None = None
         self._handler: Handler | None = None
@@ -188,16 +190,19 @@ class CometEngine:
         """See `Watcher`."""
         return self._handler is not None and self._submissions.vouched(raw, self._handler.block)
 
-    def _connected(self, connections: int) -> None:
-        lost = connections < self._connections
+    def _connected(self, connections: int, checks_lost: bool) -> None:
         if not self._connections and connections:
             _log.info("engine.connected")
         self._connections = connections
-        if lost and not self._stopping:
-            # Which of its connections carries the checks cannot be told; the engine ends when it loses one.
-            self._submissions.give_up("the consensus engine has gone; the transaction may still be committed")
-            if not connections:
-                _log.warning("engine.disconnected")
+        if self._stopping or (connections and not checks_lost):
+            return
+        self._submissions.give_up("the consensus engine has gone; the transaction may still be committed")
+        if not connections:
+            _log.warning("engine.disconnected")
+            # One that comes back connects here before its RPC listens.
+            self._status = None
+            self._submissions.rpc_trouble = "it has not answered since the engine was gone"
+            self._look.set()
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is not None and not self._failure.done():
@@ -216,4 +221,7 @@ class CometEngine:
             except EngineError as error:
                 self._status = None
                 self._submissions.rpc_trouble = str(error)
-            await asyncio.sleep(_TROUBLE_PAUSE if self.trouble is not None else _WATCH_PAUSE)
+            self._look.clear()
+            with suppress(TimeoutError):
+                pause = _TROUBLE_PAUSE if self.trouble is not None else _WATCH_PAUSE
+                await asyncio.wait_for(self._look.wait(), pause)

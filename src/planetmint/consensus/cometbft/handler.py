@@ -46,11 +46,18 @@ class Gone(Exception):
 
 
 class Link:
-    """One connection of the engine, as far as its calls must know it."""
+    """One connection of the engine, as far as its calls must know it.
+
+    Attributes:
+        order: Follows its calls.
+        lost: Set when nobody waits for answers any more.
+        checks: Whether it carries the checks of the mempool.
+    """
 
     def __init__(self) -> None:
         self.order = CallOrder()
         self.lost = asyncio.Event()
+        self.checks = False
 
 
 class Watcher(Protocol):

@@ -75,12 +75,13 @@ class AbciServer:
         handler: Handler,
         *,
         failed: Callable[[BaseException], None],
-        changed: Callable[[int], None],
+        changed: Callable[[int, bool], None],
     ) -> None:
         """
         Args:
             failed: Told of an error after which the node cannot go on.
-            changed: Told the number of connections whenever it changes.
+            changed: Told the number of connections whenever it changes, and whether one is lost that carried the
+                checks of the mempool.
         """
         self.address = address
         self._handler = handler
@@ -123,11 +124,11 @@ class AbciServer:
 
     def _opened(self, connection: "_Connection") -> None:
         self._connections.add(connection)
-        self._changed(len(self._connections))
+        self._changed(len(self._connections), False)
 
     def _closed(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
-        self._changed(len(self._connections))
+        self._changed(len(self._connections), connection.link.checks)
 
 
 class _Connection(asyncio.Protocol):
@@ -153,7 +154,7 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
         self._ending = False
         self._broken: ProtocolError | None = None
-        self._link = Link()
+        self.link = Link()
         self._transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None]
 
@@ -165,7 +166,7 @@ class _Connection(asyncio.Protocol):
         self.task = asyncio.get_running_loop().create_task(self._work(self._transport))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._link.lost.set()
+        self.link.lost.set()
         self._writable.set()
         self._wake.set()
 
@@ -195,7 +196,7 @@ class _Connection(asyncio.Protocol):
     def end(self) -> None:
         """Answer the call under way and no other."""
         self._ending = True
-        self._link.lost.set()
+        self.link.lost.set()
         self._wake.set()
 
     async def _work(self, transport: asyncio.Transport) -> None:
@@ -216,16 +217,16 @@ class _Connection(asyncio.Protocol):
 
     async def _more(self) -> bool:
         """Wait for a call; False when none will come or be answered any more."""
-        while not self._calls and self._broken is None and not self._link.lost.is_set():
+        while not self._calls and self._broken is None and not self.link.lost.is_set():
             self._wake.clear()
             await self._wake.wait()
-        return bool(self._calls) and not self._ending and not self._link.lost.is_set()
+        return bool(self._calls) and not self._ending and not self.link.lost.is_set()
 
     async def _answer_next(self, transport: asyncio.Transport) -> None:
         checks = self._take_checks()
         call = self._take() if not checks else checks[0]
         try:
-            answer = await (self._handler.check(checks) if checks else self._handler.answer(call, self._link))
+            answer = await (self._handler.check(checks) if checks else self._handler.answer(call, self.link))
         except (Gone, InvariantViolated):
             raise
         except Exception as error:  # noqa: BLE001 - a bug: said in the log, and the engine must not go on
@@ -240,6 +241,7 @@ class _Connection(asyncio.Protocol):
             call = self._take()
             assert isinstance(call, wire.CheckTx)
             checks.append(call)
+            self.link.checks = True
         return checks
 
     def _take(self) -> wire.Call:
