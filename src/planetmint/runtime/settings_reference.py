@@ -47,15 +47,21 @@ ignored with a warning.
 
 Files of Planetmint and BigchainDB 2.x are read as they are: the sections `server`, `wsserver`, `tendermint` and
 `log` count, and what has no meaning here (settings of gunicorn or of other databases) is named in a warning. A
-`database` section for Tarantool implies `consensus.engine=cometbft`, which is how those servers ran; this version
-runs `consensus.engine=solo` with `database.backend=sqlite` only, and `planetmint start` says so. A section for
+`database` section for Tarantool implies `consensus.engine=cometbft`, which is how those servers ran. A section for
 MongoDB is ignored with a warning.
+
+## Programs that the node looks after
+
+With `consensus.engine=cometbft` and `database.backend=tarantool_db` the node starts CometBFT and Tarantool itself
+where their hosts are this machine: `consensus.managed` and `database.managed` are then true unless set. They have
+folders of their own in `data.dir`, their messages go into the node's log, they are started again when they end,
+and they end with the node. Where a host is another machine the node connects to what somebody else runs there, and
+finds it again when it was away; an outside engine connects to `abci.host` and `abci.port`.
 """
 
 _DATABASE = f"""## database
 
-`{PREFIX}_DATABASE_BACKEND` (or `backend` in the file) chooses which of the following sets of settings there is.
-Only `sqlite` can be run by this version."""
+`{PREFIX}_DATABASE_BACKEND` (or `backend` in the file) chooses which of the following sets of settings there is."""
 
 
 def reference() -> str:

@@ -44,7 +44,6 @@ def test_cli_2_1_configure_for_tarantool_asks_for_the_database_too(planetmint, h
     assert outcome.code == 0
     asked = [*PROMPTS[:4], *DATABASE_PROMPTS, *PROMPTS[4:]]
     assert_in_order(outcome.err, ["Generating default configuration for backend tarantool_db", *asked])
-    assert "cannot run with tarantool_db" in outcome.err
     written = json.loads((home / ".planetmint").read_text())
     assert (written["database"]["host"], written["database"]["port"]) == ("db.example.com", 3304)
     assert written["database"]["backend"] == "tarantool_db"
@@ -56,7 +55,7 @@ def test_cli_2_1_answers_are_cast_to_the_type_of_the_default(planetmint, home: P
     written = json.loads((home / ".planetmint").read_text())
     assert written["server"]["bind"] == "0.0.0.0:80"
     assert written["wsserver"]["port"] == 9999
-    assert written["tendermint"] == {"host": "engine", "p2p_port": 26656, "port": 1, "version": "v0.38.26"}
+    assert (written["tendermint"]["host"], written["tendermint"]["port"]) == ("engine", 1)
 
 
 def test_cli_2_1_an_answer_that_does_not_fit_is_asked_for_again(planetmint, home: Path) -> None:

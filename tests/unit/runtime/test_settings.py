@@ -11,12 +11,18 @@ from planetmint.model.parameters import ChainParameters, ContractParameters
 from planetmint.runtime.backends import check_runnable
 from planetmint.runtime.settings import (
     LEDGER_FILE,
+    AbciSettings,
     ChainSettings,
     ConfigurationError,
     ConsensusSettings,
     ContractSettings,
+    DatabaseSettings,
+    DataSettings,
+    Engine,
     Settings,
+    SqliteSettings,
     TarantoolSettings,
+    TendermintSettings,
     default_data_folder,
 )
 from planetmint.runtime.settings_reference import reference
@@ -95,19 +101,65 @@ def test_chain_settings_reach_the_parameters_one_by_one() -> None:
     )
 
 
-def test_this_version_runs_solo_with_sqlite() -> None:
-    check_runnable(Settings())
+@pytest.mark.parametrize("database", [SqliteSettings(), TarantoolSettings()])
+@pytest.mark.parametrize("engine", ["solo", "cometbft"])
+def test_every_engine_runs_with_every_database(database: DatabaseSettings, engine: Engine) -> None:
+    check_runnable(Settings(database=database, consensus=ConsensusSettings(engine=engine)))
+
+
+COMET = ConsensusSettings(engine="cometbft")
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [Settings(database=TarantoolSettings()), Settings(consensus=ConsensusSettings(engine="cometbft"))],
+    ("host", "managed", "expected"),
+    [
+        ("localhost", None, True),
+        ("127.0.0.3", None, True),
+        ("::1", None, True),
+        ("0.0.0.0", None, True),
+        ("192.0.2.1", None, False),
+        ("engine.example.com", None, False),
+        ("localhost", False, False),
+        ("engine.example.com", True, True),
+    ],
 )
-def test_other_backends_and_engines_are_refused_with_what_to_change(settings: Settings) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"PLANETMINT_CONSENSUS_ENGINE=solo and PLANETMINT_DATABASE_BACKEND=sqlite"
-    ):
-        check_runnable(settings)
+def test_cli_3_4_children_are_managed_where_their_host_is_this_machine(
+    host: str, managed: bool | None, expected: bool
+) -> None:
+    settings = Settings(
+        consensus=ConsensusSettings(engine="cometbft", managed=managed),
+        tendermint=TendermintSettings(host=host),
+        database=TarantoolSettings(host=host, managed=managed),
+    )
+    assert settings.engine_managed is expected
+    assert settings.database_managed is expected
+
+
+def test_an_embedded_node_manages_nothing() -> None:
+    settings = Settings(consensus=ConsensusSettings(managed=True))
+    assert not settings.engine_managed
+    assert not settings.database_managed
+    assert settings.database_socket is None
+
+
+def test_a_node_and_its_children_meet_at_sockets_in_the_data_folder() -> None:
+    settings = Settings(consensus=COMET, database=TarantoolSettings(), data=DataSettings(dir="/srv/node"))
+    assert settings.abci_url == "unix:///srv/node/abci.sock"
+    assert settings.database_socket == Path("/srv/node/tarantool/tarantool.sock")
+    assert settings.engine_home == Path("/srv/node/cometbft")
+
+
+def test_a_folder_whose_name_is_too_long_for_sockets_means_ports() -> None:
+    data = DataSettings(dir="/srv/" + "long" * 30)
+    settings = Settings(consensus=COMET, database=TarantoolSettings(), data=data)
+    assert settings.abci_url == "tcp://127.0.0.1:26658"
+    assert settings.database_socket is None
+
+
+def test_an_outside_engine_finds_the_node_at_its_port_or_at_the_socket_that_is_named() -> None:
+    outside = ConsensusSettings(engine="cometbft", managed=False)
+    assert Settings(consensus=outside, abci=AbciSettings(host="::1")).abci_url == "tcp://[::1]:26658"
+    assert Settings(consensus=outside, abci=AbciSettings(socket="/run/abci")).abci_url == "unix:///run/abci"
 
 
 @pytest.mark.parametrize("contracts", [ContractSettings(zenroom="bound"), ContractSettings(scripts="on")])

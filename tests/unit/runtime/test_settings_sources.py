@@ -230,7 +230,18 @@ def another_value(setting: Setting) -> str:
             return "x=error"
     if setting.choices:
         return next(choice for choice in reversed(setting.choices) if choice != setting.default)
-    return "localhost:1" if setting.name == "server.bind" else "another"
+    of_a_form = {
+        "server.bind": "localhost:1",
+        "tendermint.external_address": "node.example.com:1",
+        "tendermint.persistent_peers": f"{'a1' * 20}@[::1]:26656,{'b2' * 20}@node.example.com:1",
+    }
+    return of_a_form.get(setting.name, "another")
+
+
+@pytest.mark.parametrize("peers", ["host:1", f"{'a1' * 20}@host", f"{'A1' * 20}@host:1", f"{'a1' * 20}@host:1;x"])
+def test_what_is_no_peer_is_refused_with_the_form_that_peers_have(home: dict[str, str], peers: str) -> None:
+    home["PLANETMINT_TENDERMINT_PERSISTENT_PEERS"] = peers
+    assert "id@host:port" in refusal(home)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
