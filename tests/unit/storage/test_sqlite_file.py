@@ -2,16 +2,21 @@
 """The ledger's file: its layout, its owner, its faults."""
 
 import asyncio
+import gzip
+import shutil
 import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from planetmint.model.election import ChainRecord
 from planetmint.model.search import parse_search
+from planetmint.model.transaction import Asset
 from planetmint.ports.errors import LayoutError, StoreError, StoreFull
 from planetmint.ports.store import StateReads
 from planetmint.storage.sqlite import FILE_NAME, SqliteStore, migrate
@@ -24,6 +29,7 @@ from planetmint.testing.store_conformance import (
     Chain,
     block_of,
     digest,
+    election,
     header_of,
     ref,
     transaction,
@@ -120,6 +126,63 @@ async def test_a_file_that_is_no_database_is_a_store_error(path: Path) -> None:
     assert "not a database" in str(await refusal(path))
 
 
+LAYOUT_1 = Path(__file__).with_name("layout_1.db.gz")
+"""A ledger written by the first layout: two transactions in block 1, none in 2, one and a validator set in 3."""
+
+
+async def test_a_ledger_of_layout_1_is_migrated_and_goes_on(path: Path) -> None:
+    path.write_bytes(gzip.decompress(LAYOUT_1.read_bytes()))
+    error = await refusal(path)
+    assert isinstance(error, LayoutError) and "layout 1" in str(error) and "run `planetmint migrate`" in str(error)
+    assert migrate(path) == 1
+    assert migrate(path) == VERSION
+    chain = Chain()
+    chain.block(transaction("a", metadata="old words"), transaction("b", assets=[Asset(None, "content")]))
+    chain.block()
+    chain.block(transfer("t", ref("a"), asset="a"), validators=FOUNDING.validators[:1])
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.founding() == FOUNDING
+    assert await store.elections() == ()
+    view = await store.read_state(StateReads([], [], [digest("e")]))
+    assert view.chain() == ChainRecord(FOUNDING.chain_id)
+    assert view.validator_changes() == (4, 1)
+    waiting = ChainRecord("next", 4, synced=False)
+    await store.save_block(chain.block(transaction("e"), elections=[election("e", 4)], chain=waiting))
+    assert await store.elections() == (election("e", 4),)
+    for block in chain.blocks:
+        assert await store.audit(block) == ()
+    assert await store.audit_end(chain.end()) == ()
+    await store.close()
+
+
+async def test_an_empty_ledger_of_layout_1_is_migrated(path: Path) -> None:
+    path.write_bytes(gzip.decompress(LAYOUT_1.read_bytes()))
+    edit(path, *(f"DELETE FROM {table}" for table in ("chain", "blocks", "validators", "transactions", "outputs")))
+    assert migrate(path) == 1
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.head() is None
+    await store.close()
+
+
+async def test_a_migrated_ledger_has_the_tables_of_a_new_one(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old.db"
+    old.write_bytes(gzip.decompress(LAYOUT_1.read_bytes()))
+    migrate(old)
+    assert schema(old) == schema(path)
+
+
+def schema(path: Path) -> set[tuple[str, str]]:
+    """Names and statements of a file's tables and indexes."""
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return set(rows)
+
+
 async def test_migration_runs_every_step_once_and_keeps_what_is_done(store: SqliteStore, path: Path) -> None:
     await store.close()
     done: list[int] = []
@@ -196,9 +259,74 @@ async def test_a_second_writer_is_refused_and_a_reader_is_not(store: SqliteStore
 
 async def test_a_reader_makes_no_file(path: Path) -> None:
     reader = SqliteStore(path, read_only=True)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="there is no ledger at"):
         await reader.open()
     assert list(path.parent.iterdir()) == []
+
+
+async def test_a_reader_sees_every_block_while_the_log_is_copied_into_the_file(
+    store: SqliteStore, path: Path
+) -> None:
+    reader = SqliteStore(path, read_only=True)
+    await reader.open()
+    chain = Chain()
+    for height in range(1, 31):
+        made = [transaction(f"{height} {number}", metadata="word " * 200) for number in range(20)]
+        await store.save_block(chain.block(*made, elections=[election("e", 1, votes=height)]))
+        if height % 3 == 0:
+            await store._open.write(lambda session: session.rows("PRAGMA wal_checkpoint(TRUNCATE)"))
+        assert await reader.head() == header_of(height)
+        assert await reader.elections() == (election("e", 1, votes=height),)
+        assert (await reader.read_state(StateReads([made[7].id], []))).has_transaction(made[7].id)
+        assert [await reader.audit(block) for block in chain.blocks[-2:]] == [()] * min(height, 2)
+    await reader.close()
+
+
+async def test_a_reader_reads_what_a_killed_writer_left(store: SqliteStore, path: Path, tmp_path: Path) -> None:
+    await store.save_block(block_of(1, [transaction("a")]))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in (FILE_NAME, FILE_NAME + "-wal"):
+        shutil.copy(path.with_name(name), copy / name)
+    reader = SqliteStore(copy, read_only=True)
+    await reader.open()
+    assert await reader.height_of(digest("a")) == 1
+    await reader.close()
+
+
+async def test_ten_thousand_small_blocks_are_saved_together_and_words_of_them_are_found(
+    store: SqliteStore,
+) -> None:
+    chain = Chain()
+    for height in range(1, 10_001):
+        chain.block(transaction(f"{height}", metadata=f"word{height}"))
+    await store.save_blocks(chain.blocks[:9_999])
+    await store.save_block(chain.blocks[-1])
+    for height in (1, 5_000, 10_000):
+        found = await store.search_metadata(parse_search(f"word{height}"), ALL)
+        assert [hit.transaction_id for hit in found.items] == [digest(str(height))]
+        assert await store.audit(chain.blocks[height - 1]) == ()
+
+
+async def test_a_cancelled_save_of_several_blocks_ends_and_their_transactions_are_known(
+    store: SqliteStore,
+) -> None:
+    chain = Chain()
+    blocks = [chain.block(transaction(name)) for name in "abc"]
+    for turns in range(1, 12):
+        saving = asyncio.create_task(store.save_blocks(blocks))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        saving.cancel()
+        with suppress(asyncio.CancelledError, StoreError):
+            await saving
+        await store._open.write(lambda session: None)
+        head = await store.head()
+        assert head is not None and head.height in (0, 3)
+        known = [await store.height_of(digest(name)) for name in "abc"]
+        assert known == ([None] * 3 if head.height == 0 else [1, 2, 3])
+    with pytest.raises(StoreError):
+        await store.save_block(block_of(4, [transaction("b")]))
 
 
 async def test_drop_deletes_the_ledger_and_a_new_one_can_be_made(store: SqliteStore, path: Path) -> None:

@@ -69,6 +69,8 @@ class SqliteStore:
         """See `Store`. Raises StoreError where another process writes to the same file."""
         if self._workers is not None:
             return
+        if self._read_only and not self._path.exists():
+            raise StoreError(f"there is no ledger at {self._path}")
         try:
             if not self._read_only:
                 self._lock = lock.take(self._path)
