@@ -13,7 +13,7 @@ import pytest
 from planetmint.model.election import ChainRecord
 from planetmint.model.search import parse_search
 from planetmint.model.transaction import Asset
-from planetmint.ports.errors import LayoutError, StoreError
+from planetmint.ports.errors import LayoutError, StoreError, StoreFull
 from planetmint.ports.store import Paging, StateReads
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.tarantool import (
@@ -412,6 +412,38 @@ async def replace_row(server: Server, space: str, old: Sequence[Value], new: Seq
 async def put_back(server: Server, space: str, damaged: Sequence[Value], rows: Sequence[Value]) -> None:
     """Undo that; `rows` are all that the space had."""
     await as_admin(server, _DELETE, space, list(damaged), list(rows))
+
+
+async def test_outputs_of_many_transactions_are_spent(server: Server) -> None:
+    chain = Chain()
+    chain.block(*(transaction(str(number)) for number in range(4_200)))
+    numbers = (0, 1, 63, 4_095, 4_096, 4_199)
+    chain.block(*(transfer(f"spends {number}", ref(str(number)), asset=str(number)) for number in numbers))
+    async with opened(server.address) as store:
+        await fill(store, chain)
+        refs = list(chain.records)
+        view = await store.read_state(StateReads([], refs))
+        assert [view.output(item) for item in refs] == list(chain.records.values())
+        assert await findings(store, chain) == ()
+        spent = await store.outputs_by_key(ANYBODY, True, Paging())
+        assert spent.items == tuple(ref(str(number)) for number in numbers)
+
+
+async def test_full_server_refuses_the_block_whole_and_says_what_to_do(tmp_path: Path) -> None:
+    with running(tmp_path, memory=40 * 1024 * 1024) as server:
+        async with opened(server.address) as store:
+            await store.found(FOUNDING, header_of(0))
+            chain = Chain()
+            with pytest.raises(StoreFull, match=r"database\.memory"):
+                for height in range(200):
+                    await store.save_block(
+                        chain.block(*(transaction(f"{height} {n}", metadata="x" * 9_000) for n in range(50)))
+                    )
+            refused = chain.blocks.pop()
+            for record in refused.created:
+                del chain.records[record.ref]
+            assert await store.head() == chain.blocks[-1].header
+            assert await findings(store, chain) == ()
 
 
 async def test_searches_of_many_transactions_come_in_parts(server: Server) -> None:

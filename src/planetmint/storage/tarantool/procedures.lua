@@ -14,6 +14,8 @@ local msgpack = require('msgpack')
 
 pcall(ffi.cdef, [[
     int box_insert(uint32_t space_id, const char *tuple, const char *tuple_end, void **result);
+    int box_update(uint32_t space_id, uint32_t index_id, const char *key, const char *key_end,
+        const char *ops, const char *ops_end, int index_base, void **result);
 ]])
 
 local M = {version = 1, layout = 1}
@@ -151,13 +153,14 @@ end
 
 -- Writing -----------------------------------------------------------------------------------------------------
 
--- Run `work` in one transaction: true, or false and why nothing was done.
+-- Run `work` in one transaction: true, or false, why nothing was done, and the code of the error where memory ended.
 local function atomically(work, ...)
     box.begin()
     local done, reason = pcall(work, ...)
     if not done then
         box.rollback()
-        return false, tostring(reason)
+        local full = type(reason) == 'cdata' and reason.type == 'OutOfMemory'
+        return false, tostring(reason), full and box.error.MEMORY_ISSUE or 0
     end
     box.commit()
     return true
@@ -212,19 +215,49 @@ local function place_of(ids, id, index)
     return found and found[1] * PLACES + index
 end
 
--- Mark outputs as spent: 32 bytes of id, 4 of index, 8 of the spender's sequence number each.
+local key = ffi.new('uint8_t[10]', 0x91)
+
+-- Make `key` the MessagePack of a key of one number, in its shortest form, which is how keys are compared; returns
+-- its length.
+local function set_key(number)
+    if number < 128 then
+        key[1] = number
+        return 2
+    end
+    local bytes, code = 8, 0xcf
+    if number < 256 then
+        bytes, code = 1, 0xcc
+    elseif number < 65536 then
+        bytes, code = 2, 0xcd
+    elseif number < 4294967296 then
+        bytes, code = 4, 0xce
+    end
+    key[1] = code
+    for at = 1 + bytes, 2, -1 do
+        key[at] = number % 256
+        number = math.floor(number / 256)
+    end
+    return 2 + bytes
+end
+
+-- Mark outputs as spent: 32 bytes of id, 4 of index, 1 with the length of what follows: the operations of an update.
 local function spend(spends)
     local outputs, ids = space('outputs'), space('transactions').index.id
-    local bytes = ffi.cast('const uint8_t *', spends)
-    for at = 0, #spends - 1, 44 do
-        local index = uint32(bytes, at + 32)
-        local spender = uint32(bytes, at + 36) + uint32(bytes, at + 40) * 4294967296
+    local bytes, text = ffi.cast('const uint8_t *', spends), ffi.cast('const char *', spends)
+    local start = ffi.cast('const char *', key)
+    local at, last = 0, #spends
+    while at < last do
+        local index, to = uint32(bytes, at + 32), at + 37 + bytes[at + 36]
         local place = place_of(ids, spends:sub(at + 1, at + 32), index)
         local output = place and outputs:get(place)
         if output == nil or output[2] then
             error(('output %d of transaction %s is not unspent'):format(index, spends:sub(at + 1, at + 32):hex()), 0)
         end
-        outputs:update(place, {{'=', 2, true}, {'=', 3, spender}})
+        local finish = start + set_key(place)
+        if ffi.C.box_update(outputs.id, 0, start, finish, text + at + 37, text + to, 1, nil) ~= 0 then
+            box.error()
+        end
+        at = to
     end
 end
 

@@ -51,7 +51,7 @@ _SEAL_BYTES = 8
 _packed = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 _row_head = struct.Struct("<BI").pack
-_spend = struct.Struct("<32sIQ").pack
+_spend = struct.Struct("<32sIB").pack
 _reference = struct.Struct("<32sI").pack
 _length16 = struct.Struct(">BH").pack
 _length32 = struct.Struct(">BI").pack
@@ -189,7 +189,7 @@ class Save:
         first: Number of its first transaction.
         postings: Rows of postings before it.
         rows: As the procedures read them.
-        spends: Of outputs that are stored already, 44 bytes each.
+        spends: Of outputs that are stored already, as the procedures read them.
         elections: Ids and records, alternating.
         chain: The new chain record, if any.
     """
@@ -417,7 +417,8 @@ class Batch:
             key = id_bytes(ref.transaction_id)
             if key is None or not 0 <= ref.output_index < 1 << INDEX_BITS:
                 raise StoreError(f"block {block.header.height} spends {ref}, which nobody made")
-            self.save.spends.append(_spend(key, ref.output_index, own[spender]))
+            update = _packed((("=", 2, True), ("=", 3, own[spender])))
+            self.save.spends.append(_spend(key, ref.output_index, len(update)) + update)
         return spenders
 
 

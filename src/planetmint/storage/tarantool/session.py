@@ -21,7 +21,9 @@ Value: TypeAlias = Any
 
 _ENCODING = "latin-1"
 
-_FULL = frozenset({ErrorCode.ER_MEMORY_ISSUE, ErrorCode.ER_WAL_IO})
+FULL = frozenset({ErrorCode.ER_MEMORY_ISSUE, ErrorCode.ER_WAL_IO})
+"""Codes of errors by which a server tells that it has no room."""
+
 _STARTING = frozenset({ErrorCode.ER_LOADING})
 _LOGIN = frozenset({ErrorCode.ER_PASSWORD_MISMATCH, ErrorCode.ER_NO_SUCH_USER, 47, 45})
 _MISSING = frozenset({ErrorCode.ER_NO_SUCH_PROC, ErrorCode.ER_ACCESS_DENIED})
@@ -103,6 +105,13 @@ class Session:
             raise StoreError(f"{self.address} did not answer: {_words(error)}") from error
         return list(response.body or ())
 
+    def full(self, message: str) -> StoreFull:
+        """The error for a server without room."""
+        return StoreFull(
+            f"{self.address} has no room ({message}): give it more memory (database.memory, or memtx_memory of a "
+            "server of your own) or disk, and start again"
+        )
+
     async def _reconnect(self) -> Connection:
         """Connect where the connection was lost: one attempt in `reconnect_delay`, others fail at once."""
         async with self._connecting:
@@ -151,10 +160,8 @@ class Session:
             )
         if error.code in _STARTING:
             return StoreError(f"{address} is starting ({message}): try again")
-        if error.code in _FULL:
-            return StoreFull(
-                f"{address} has no room ({message}): give it more memory (memtx_memory) or disk, then go on"
-            )
+        if error.code in FULL:
+            return self.full(message)
         if error.code in _MISSING:
             return LayoutError(
                 f"{address} does not have the procedures of this program, or user `{address.user}` may not run "

@@ -22,7 +22,7 @@ from planetmint.storage.checks import check_begins
 from planetmint.storage.snapshot import Snapshot
 from planetmint.storage.tarantool import audit, queries, record
 from planetmint.storage.tarantool.address import Address
-from planetmint.storage.tarantool.session import Session, Value, raw, wire
+from planetmint.storage.tarantool.session import FULL, Session, Value, raw, wire
 
 T = TypeVar("T")
 
@@ -329,8 +329,12 @@ class TarantoolStore:
         except BaseException:
             self._in_doubt = True
             raise
-        if not answer or answer[0] is not True:
-            raise StoreError(f"{self.address} did not take it: {answer[1] if len(answer) > 1 else answer}")
+        if answer[:1] == [True]:
+            return
+        _, reason, code, *_ = (*answer, "no answer", 0, 0)
+        if code in FULL:
+            raise self._open.full(str(reason))
+        raise StoreError(f"{self.address} did not take it: {reason}")
 
     async def _settle_if_needed(self) -> None:
         if self._in_doubt:
