@@ -6,7 +6,11 @@ a length (check_tx in a request), `4a` field 9 with a length (check_tx in a resp
 """
 
 import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
+from planetmint.consensus.cometbft import abci_pb2 as pb
 from planetmint.consensus.cometbft import wire
 from planetmint.consensus.cometbft.framing import ProtocolError
 from planetmint.model.errors import DoubleSpend, SchemaValidationError
@@ -111,6 +115,36 @@ def test_a_genesis_is_read_with_its_validators_time_and_state() -> None:
 def test_what_is_no_request_is_a_protocol_error(message: bytes, why: str) -> None:
     with pytest.raises(ProtocolError, match=why):
         wire.read_call(message)
+
+
+@given(st.binary(max_size=400), st.integers(0, 2))
+def test_a_check_is_read_as_protobuf_reads_it(tx: bytes, kind: int) -> None:
+    message = pb.Request(check_tx=pb.CheckTx(tx=tx, type=kind)).SerializeToString()
+    assert wire.read_call(message) == wire.CheckTx(tx, recheck=kind == 1)
+
+
+@given(st.data())
+def test_changed_bytes_of_a_check_are_read_as_protobuf_reads_them_or_refused(data: st.DataObject) -> None:
+    tx = data.draw(st.binary(max_size=20))
+    message = bytearray(pb.Request(check_tx=pb.CheckTx(tx=tx, type=1)).SerializeToString())
+    for _ in range(data.draw(st.integers(1, 3))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+    request = pb.Request()
+    try:
+        request.ParseFromString(bytes(message))
+    except DecodeError:
+        with pytest.raises(ProtocolError):
+            wire.read_call(bytes(message))
+        return
+    if request.WhichOneof("value") == "check_tx":
+        expected = wire.CheckTx(request.check_tx.tx, recheck=request.check_tx.type == 1)
+        assert wire.read_call(bytes(message)) == expected
+
+
+@pytest.mark.parametrize("length", [0, 1, 123, 124, 125, 126, 127, 128, 16_381, 16_384, 2_097_152])
+def test_a_check_of_any_length_is_read(length: int) -> None:
+    message = pb.Request(check_tx=pb.CheckTx(tx=b"x" * length)).SerializeToString()
+    assert wire.read_call(message) == wire.CheckTx(b"x" * length, recheck=False)
 
 
 VERDICT = DoubleSpend("spent", rule="x")

@@ -4,7 +4,7 @@
 Source: consensus-and-storage 1.
 """
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,11 +119,13 @@ def request_size(raw: bytes) -> int:
 
 _BEFORE = b'{"jsonrpc":"2.0","id":1,"method":"broadcast_tx_async","params":["'
 _AFTER = b'"]}'
+_BETWEEN = _AFTER + b"," + _BEFORE
 
 
 def _broadcast(raws: Sequence[bytes]) -> bytes:
     # Answers come in the order of the questions, so that one id does for all.
-    return b"[%b]" % b",".join([b"%b%b%b" % (_BEFORE, b64encode(raw), _AFTER) for raw in raws])
+    texts = [b2a_base64(raw, newline=False) for raw in raws]
+    return b"".join((b"[", _BEFORE, _BETWEEN.join(texts), _AFTER, b"]"))
 
 
 def _limit(error: _Error) -> bool:
