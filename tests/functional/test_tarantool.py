@@ -3,6 +3,8 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,7 +26,6 @@ from planetmint.storage.tarantool import (
     lay_out,
     migrate,
     set_up,
-    setup_script,
 )
 from planetmint.storage.tarantool.session import Session, Value
 from planetmint.testing.store_conformance import (
@@ -278,9 +279,23 @@ async def test_server_of_somebody_else_is_set_up_by_its_administrator(tmp_path: 
             assert await findings(store, small_chain()) == ()
 
 
+async def test_laying_out_sets_a_server_up_where_the_login_may_do_so(tmp_path: Path) -> None:
+    with running(tmp_path, bare="fsync") as server:
+        await lay_out(server.administrator)
+        async with opened(server.administrator) as store:
+            assert await store.head() is None
+        await as_admin(server, f"box.schema.user.create('planetmint', {{password = '{PASSWORD}'}})")
+        command = r"python -m planetmint\.storage\.tarantool planetmint"
+        for attempt in (lay_out(server.address), migrate(server.address)):
+            with pytest.raises(LayoutError, match=command):
+                await attempt
+
+
 async def test_server_of_somebody_else_is_set_up_by_a_script(tmp_path: Path) -> None:
     with running(tmp_path, bare="fsync") as server:
-        await as_admin(server, setup_script("guest"))
+        command = [sys.executable, "-m", "planetmint.storage.tarantool", "guest"]
+        script = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        await as_admin(server, script)
         async with opened(replace(server.address, login=None, password=None)) as store:
             await fill(store, small_chain())
             assert await findings(store, small_chain()) == ()

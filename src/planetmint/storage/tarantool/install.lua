@@ -31,4 +31,6 @@ end
 if password ~= nil and password ~= '' and user ~= 'guest' then
     box.schema.user.passwd(user, password)
 end
-box.schema.user.grant(user, 'execute', 'function', 'planetmint', {if_not_exists = true})
+if user ~= 'admin' then
+    box.schema.user.grant(user, 'execute', 'function', 'planetmint', {if_not_exists = true})
+end

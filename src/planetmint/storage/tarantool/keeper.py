@@ -4,9 +4,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from planetmint.ports.errors import LayoutError, StoreError
 from planetmint.storage.tarantool.address import Address
 from planetmint.storage.tarantool.session import Session
-from planetmint.storage.tarantool.store import LAYOUT, TarantoolStore, check_layout
+from planetmint.storage.tarantool.setup import set_up
+from planetmint.storage.tarantool.store import LAYOUT, TarantoolStore, about_of, check_layout
 
 
 @asynccontextmanager
@@ -30,8 +32,35 @@ async def exists(address: Address) -> bool:
         return await _layout(session) > 0
 
 
+async def install(address: Address) -> None:
+    """Put the procedures into the server where it has none, or older ones.
+
+    Raises:
+        LayoutError: The login has not the rights; the message says what to run.
+        StoreError: No server.
+    """
+    session = Session(address)
+    try:
+        await session.connect()
+        about_of(await session.call("about"), address)
+        return
+    except LayoutError:
+        pass
+    finally:
+        await session.close()
+    try:
+        await set_up(address, address.user)
+    except StoreError as error:
+        raise LayoutError(
+            f"{address} does not have the procedures of this program, and user `{address.user}` may not put them "
+            f"there ({error}). Let its administrator load what `python -m planetmint.storage.tarantool "
+            f"{address.user}` prints, then try again"
+        ) from error
+
+
 async def lay_out(address: Address) -> None:
-    """Make the layout where there is none; raises StoreError."""
+    """Make the layout where there is none, the procedures included; raises StoreError."""
+    await install(address)
     store = TarantoolStore(address)
     try:
         await store.open()
@@ -47,7 +76,7 @@ async def drop(address: Address) -> bool:
 
 
 async def migrate(address: Address) -> tuple[int, int]:
-    """Bring the ledger to the present layout.
+    """Bring the ledger, and the procedures, to the present layout.
 
     Returns:
         The layout that it had (0: none, and none was made), and the present one.
@@ -56,6 +85,7 @@ async def migrate(address: Address) -> tuple[int, int]:
         LayoutError: It is of a newer program, or there is no way from its layout.
         StoreError: No server, or it refused.
     """
+    await install(address)
     async with _session(address) as session:
         before = await _layout(session)
         if before > LAYOUT:

@@ -291,7 +291,7 @@ class TarantoolStore:
         """What the server says of itself once it has started, or has had as many chances as the address gives."""
         tries = 1
         while True:
-            about = _about(await session.call("about"), self.address)
+            about = about_of(await session.call("about"), self.address)
             if not about["starting"] or tries == self.address.max_tries:
                 return about
             tries += 1
@@ -435,7 +435,7 @@ def _checked(read: Callable[[], T]) -> T:
         raise StoreError(f"the ledger is damaged: {error}") from error
 
 
-def _about(answer: Sequence[Value], address: Address) -> dict[str, Value]:
+def about_of(answer: Sequence[Value], address: Address) -> dict[str, Value]:
     """What the server says of itself, where its procedures are new enough."""
     about = answer[0] if answer else None
     if not isinstance(about, dict):
