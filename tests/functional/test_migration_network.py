@@ -92,6 +92,8 @@ def test_elections_4_a_network_migrates_and_heights_go_on(network: Network) -> N
     with pytest.raises(NodeFailed, match="Stop it first"):
         network.nodes[0].run("election", "migrate")
     network.stop()
+    # Also of nodes that do not run, whatever keeps their ledger.
+    assert network.nodes[0].run("election", "show", election_id).startswith("status=concluded\nchain_id=")
     for node in network.nodes:
         told = node.run("election", "migrate")
         assert told.splitlines()[-1] == "Next: planetmint start"
