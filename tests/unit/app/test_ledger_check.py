@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Whatever is changed in a stored ledger is found, and named by block and record (issue: trust tools)."""
+"""Whatever is changed in a stored ledger is found, and named by block and record."""
 
 import random
 import sqlite3
