@@ -41,6 +41,7 @@ from planetmint.testing.store_conformance import (
     transfer,
 )
 from tests.support.history import play
+from tests.support.network import low_ports
 from tests.support.tarantool import PASSWORD, Server, running
 
 
@@ -227,6 +228,27 @@ async def test_reading_only_shuts_nobody_out_and_writes_nothing(server: Server) 
             assert await findings(reader, chain) == ()
             with pytest.raises(StoreError, match="reading alone"):
                 await reader.save_block(block_of(6, []))
+
+
+async def test_node_of_a_dropped_ledger_does_not_write_to_the_next_one(server: Server) -> None:
+    async with opened(server.address) as first:
+        await first.found(FOUNDING, header_of(0))
+        await drop(server.address)
+        async with opened(server.address) as second:
+            await second.found(FOUNDING, header_of(0))
+            with pytest.raises(StoreError, match="another node has taken over"):
+                await first.save_block(block_of(1, []))
+
+
+async def test_server_is_found_by_host_and_port(tmp_path: Path) -> None:
+    with running(tmp_path, port=low_ports(1)[0]) as server:
+        assert server.address.socket is None
+        async with opened(server.address) as store:
+            await fill(store, small_chain())
+            server.kill()
+            server.start()
+            await until_it_answers(store)
+            assert await findings(store, small_chain()) == ()
 
 
 async def test_wrong_password_or_user_says_what_to_check(server: Server) -> None:

@@ -36,6 +36,7 @@ class Server:
     Args:
         folder: For its files. The socket stands in a folder with a short name: its path may have 107 bytes.
         administered: `administrator` may log in.
+        port: Listen there on 127.0.0.1 instead of a socket.
         bare: Start a server of somebody else instead, with this wal_mode; it is administered, too.
     """
 
@@ -47,12 +48,15 @@ class Server:
         memory: int = 256 * 1024 * 1024,
         administered: bool = False,
         bare: str | None = None,
+        port: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._sockets = tempfile.TemporaryDirectory(prefix="tnt-")
         self.log = folder / "server.log"
         self.address = Address(
-            socket=Path(self._sockets.name) / "tarantool.sock",
+            host="127.0.0.1",
+            port=port or 0,
+            socket=None if port else Path(self._sockets.name) / "tarantool.sock",
             login="planetmint",
             password=password,
             max_tries=100,

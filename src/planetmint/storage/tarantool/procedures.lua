@@ -137,7 +137,8 @@ function M.migrate(target)
     return before
 end
 
--- Delete the whole ledger, layout included. Says whether there was one.
+-- Delete the whole ledger, layout included. Says whether there was one. The epoch stays: who wrote to the old ledger
+-- shall not write to the next one.
 function M.drop()
     local had = layout() > 0
     for _, name in ipairs(SPACES) do
@@ -145,7 +146,7 @@ function M.drop()
             space(name):drop()
         end
     end
-    for _, name in ipairs({'layout', 'founding', 'chain', 'epoch'}) do
+    for _, name in ipairs({'layout', 'founding', 'chain'}) do
         space('meta'):delete(name)
     end
     return had

@@ -81,7 +81,7 @@ class Session:
 
     async def call(self, name: str, *arguments: Value) -> list[Value]:
         """What procedure `name` returns; StoreError where it could not be asked, or did not answer."""
-        connection = self._connection
+        connection: Connection = self._connection
         if connection is None or not connection.is_connected:
             connection = await self._reconnect()
         try:
@@ -90,6 +90,12 @@ class Session:
             )
         except TarantoolDatabaseError as error:
             raise self._refused(error) from error
+        except TimeoutError as error:
+            # Perhaps nobody is at the other end any more: the next call finds out by a connection of its own.
+            if self._connection is connection:
+                self._connection = None
+            connection.close()
+            raise StoreError(f"{self.address} did not answer: {_words(error)}") from error
         except (TarantoolError, OSError) as error:
             raise StoreError(f"{self.address} did not answer: {_words(error)}") from error
         return list(response.body or ())
