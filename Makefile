@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.ready-dev
 ENGINE := $(BIN)/cometbft
 GO ?=
 
-.PHONY: help run node engine test test-unit lint format bench differential crash lock proto docs clean
+.PHONY: help run node engine test test-unit lint format bench differential crash e2e lock proto docs clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ differential: $(DEV_STAMP) ## 20,000 generated transactions against the publishe
 
 crash: $(DEV_STAMP) ## 100 kills at random moments under load
 	$(BIN)/python -m tests.functional.kill9 --count 100
+
+e2e: $(DEV_STAMP) $(ENGINE) ## Faults of four real nodes: killed, hung, cut off, two halves; a table of what it cost
+	$(BIN)/python -m tests.e2e $(E2E)
 
 proto: $(VENV)/bin/python ## Write the code of the ABCI messages again from their .proto file
 	$(BIN)/python -m tests.support.make_proto
