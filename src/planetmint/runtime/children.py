@@ -255,6 +255,8 @@ class Child:
                 self._hear(line)
         if rest:
             self._hear(rest)
+        if left_out:
+            self._log.warning(f"{self.program.name}: {left_out} lines were left out.")
 
     def _hear(self, line: bytes) -> None:
         text = line[: 4 * LINE_LENGTH].decode("utf-8", "replace").strip()[:LINE_LENGTH]

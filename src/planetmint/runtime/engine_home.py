@@ -166,8 +166,10 @@ class EngineHome:
             ConfigurationError: The genesis file here cannot be read.
             OSError: Something cannot be written.
         """
-        if self.founded and self.read_genesis().chain_id != genesis.chain_id:
-            aside = self.path / f"data-{self.read_genesis().chain_id}"
+        old = self.read_genesis().chain_id if self.founded else genesis.chain_id
+        if old != genesis.chain_id:
+            # A name may hold anything; a folder beside ours has one word.
+            aside = self.path / f"data-{re.sub(r'[^A-Za-z0-9._-]', '_', old)}"
             if aside.exists():
                 # An earlier call was interrupted; what the old engine may have begun since then is worth nothing.
                 shutil.rmtree(self.data_folder, ignore_errors=True)

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Programs that the node looks after: started again, left down, ended, and never left behind."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from planetmint.runtime import children as module
+from planetmint.runtime.children import Child, Program, Said, end_orphan
+from planetmint.runtime.settings import ConfigurationError
+
+FOREVER = "print('up', flush=True)\nimport time\ntime.sleep(600)"
+STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOREVER
+ENDS = "print('panic: no luck', flush=True)\nraise SystemExit(3)"
+
+Make = Callable[..., Child]
+
+
+def read(line: str) -> Said:
+    level = logging.ERROR if line.startswith("panic") else logging.INFO
+    return Said(level, line, broken=line.startswith("broken"))
+
+
+def program(folder: Path, code: str, grace: float = 20.0) -> Program:
+    return Program("Tester", (sys.executable, "-c", code), folder, read, "Install it.", grace=grace)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "HELD_PAUSE", 0.01)
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    made: list[Child] = []
+
+    def one(code: str, held: object = None, grace: float = 20.0) -> Child:
+        child = Child(program(tmp_path, code, grace), held)  # type: ignore[arg-type]
+        made.append(child)
+        return child
+
+    yield one
+    for child in made:
+        await child.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(6_000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+def alive(pid: int) -> bool:
+    return module._identity(pid) is not None
+
+
+async def test_a_child_runs_until_it_is_stopped(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    child = make(FOREVER)
+    await child.start()
+    pid = child.pid
+    assert pid is not None
+    await until(lambda: "Tester: up" in caplog.text)
+    assert child.trouble is None
+    await child.stop()
+    assert not alive(pid)
+    assert child.trouble == "stopped"
+    assert not child.program.pid_file.exists()
+    await child.stop()
+
+
+async def test_a_child_stands_in_a_session_of_its_own_so_that_ctrl_c_reaches_the_node_alone(make: Make) -> None:
+    child = make(FOREVER)
+    await child.start()
+    assert child.pid is not None
+    assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid
+
+
+async def test_a_killed_child_is_started_again_and_said_so(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    child = make(FOREVER)
+    await child.start()
+    for starts in (2, 3):
+        killed = child.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(
+            lambda starts=starts, killed=killed: child.starts == starts and child.pid not in (None, killed)
+        )  # type: ignore[misc]
+    assert caplog.text.count("Tester ended (SIGKILL); it is started again") == 2
+
+
+async def test_pauses_grow_and_the_last_words_are_said(
+    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.04)
+    child = make(ENDS)
+    await child.start()
+    await until(lambda: child.starts >= 5)
+    said = [record.getMessage() for record in caplog.records if "started again in" in record.getMessage()]
+    assert "exit code 3" in said[0]
+    assert said[0].endswith("Its last words: panic: no luck")
+    assert child.words() in ("panic: no luck", "")
+
+
+async def test_a_child_that_says_it_is_broken_is_ended_and_started_again(make: Make) -> None:
+    child = make("print('broken', flush=True)\nimport time\ntime.sleep(600)")
+    await child.start()
+    await until(lambda: child.starts >= 2)
+
+
+async def test_a_child_that_does_not_end_is_killed_after_the_grace(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    child = make(STUBBORN, grace=0.2)
+    await child.start()
+    await until(lambda: "Tester: up" in caplog.text)
+    pid = child.pid
+    assert pid is not None
+    await child.stop()
+    assert not alive(pid)
+    assert "it is killed" in caplog.text
+
+
+async def test_a_halted_child_can_be_stopped(make: Make) -> None:
+    child = make(FOREVER)
+    await child.start()
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    await child.stop()
+    assert child.pid is None
+
+
+async def test_stopping_while_it_pauses_starts_nothing_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 600.0)
+    child = make(ENDS)
+    await child.start()
+    await until(lambda: child.pid is None)
+    await child.stop()
+    assert child.starts == 1
+
+
+async def test_a_held_child_stays_down_says_why_once_and_is_started_when_nothing_speaks_against_it(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    reasons: list[str | None] = ["the chain waits"]
+
+    async def held() -> str | None:
+        return reasons[0]
+
+    child = make(FOREVER, held)
+    await child.start()
+    await until(lambda: child.trouble == "the chain waits")
+    await asyncio.sleep(0.1)
+    assert (child.starts, child.pid) == (0, None)
+    assert caplog.text.count("Tester is not started: the chain waits") == 1
+    reasons[0] = None
+    await until(lambda: child.pid is not None)
+    reasons[0] = "again"
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    await until(lambda: child.trouble == "again")
+    assert child.starts == 1
+
+
+async def test_a_missing_program_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    child = Child(Program("Tester", ("no-such-program",), tmp_path, read, "Install it."))
+    with pytest.raises(ConfigurationError, match=r"`no-such-program`\. Install it\."):
+        await child.start()
+
+
+async def test_hostile_output_is_bounded_and_stays_on_its_line(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    code = (
+        "import sys\n"
+        "sys.stdout.buffer.write(b'\\xff\\x1b[2J\\r[CRITICAL] forged\\n' + b'x' * 3_000_000 + b'\\n')\n"
+        "for _ in range(3_000): print('flood')\n"
+    )
+    child = make(code)
+    await child.start()
+    await until(lambda: "lines were left out" in caplog.text)
+    await child.stop()
+    messages = [record.getMessage() for record in caplog.records]
+    assert all(message.isprintable() for message in messages)
+    assert max(len(message) for message in messages) < 2 * module.LINE_LENGTH
+    assert sum("flood" in message for message in messages) < 3_000 * child.starts
+
+
+async def test_a_child_that_an_earlier_node_left_behind_is_ended_first(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", FOREVER], stdout=subprocess.DEVNULL) as orphan:
+        child = make(FOREVER)
+        child.program.pid_file.write_text(json.dumps(module._identity(orphan.pid)))
+        await child.start()
+        assert orphan.wait() == -signal.SIGTERM
+    assert f"process {orphan.pid}" in caplog.text
+    assert child.trouble is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"pid": 1}', '{"pid": "x"}'])
+async def test_what_is_no_note_of_a_child_ends_nobody(tmp_path: Path, text: str) -> None:
+    told = program(tmp_path, FOREVER)
+    told.pid_file.write_text(text)
+    await end_orphan(told)
+
+
+async def test_another_process_of_the_same_number_is_left_alone(tmp_path: Path) -> None:
+    told = program(tmp_path, FOREVER)
+    mine = module._identity(os.getpid())
+    assert mine is not None
+    told.pid_file.write_text(json.dumps({**mine, "started": mine["started"] - 1}))
+    await end_orphan(told)
+
+
+async def test_a_child_ends_with_its_node_however_that_ends(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+sys.path[:0] = {sys.path!r}
+from tests.unit.runtime.test_children import FOREVER, program
+from planetmint.runtime.children import Child
+
+async def main():
+    child = Child(program(Path({str(tmp_path)!r}), FOREVER))
+    await child.start()
+    print(child.pid, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+    node = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert node.stdout is not None
+    pid = int(await node.stdout.readline())
+    assert alive(pid)
+    node.kill()
+    await node.wait()
+    await until(lambda: not alive(pid))
