@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareRoot]:
 
 def client(root: BareRoot) -> int:
     """Post and see; the height."""
-    done = root.beside(sys.executable, "-m", "tests.support.first_client", HTTP, STREAM)
+    done = root.beside(sys.executable, "-m", "tests.support.first_client", "post", HTTP, STREAM)
     assert done.returncode == 0, done.stdout
     return int(done.stdout)
 
