@@ -8,20 +8,26 @@ tin   = CREATE bob: 1 bob
 both  = COMPOSE move.0 tin.0: 3 alice
 parts = DECOMPOSE both.0: left right
 left  = CREATE alice from parts.0: 1 carol
+join  = VALIDATOR_ELECTION new 3 by v1: 10 v0, 20 v1
+leave = CHAIN_MIGRATION_ELECTION v0: 10 v0, 20 v1
+part  = VOTE join.1: 15 join, 5 v1
 ```
 
 An owner is a name, several names that all sign (``alice+bob``), or so many of several (``2:alice+bob+carol``).
 ``gold.1[alice]`` is an output and who signs for it, all of its owners where nobody is named. An asset's data is
-the label; of a CREATE that takes up a part, the part. Everything behind ``#`` is a remark.
+the label; of a CREATE that takes up a part, the part. The outputs of an election are the validators; it is opened
+by who is named, or the first of them. In a VOTE the label of an election is its address. Everything behind ``#``
+is a remark.
 """
 
 import re
 from collections.abc import Iterator
 
-from planetmint.testing.build import Builder, Built, Dialect, Owner, Shares, Spend, all_of, m_of_n
+from planetmint.testing.build import Builder, Built, Dialect, Owner, Shares, Spend, all_of, ballot_box, m_of_n
 
-_LINE = re.compile(r"(?P<label>\w+) *= *(?P<operation>[A-Z]+) +(?P<subject>[^:]+): *(?P<rest>.*)")
+_LINE = re.compile(r"(?P<label>\w+) *= *(?P<operation>[A-Z_]+) +(?P<subject>[^:]+): *(?P<rest>.*)")
 _SPEND = re.compile(r"(?P<label>\w+)\.(?P<index>[0-9]+)(?:\[(?P<signers>[\w+]+)\])?")
+_CANDIDATE = re.compile(r"(?P<candidate>\w+) +(?P<power>[0-9]+)(?: +by +(?P<by>\w+))?")
 _OWNER = re.compile(r"(?:(?P<needed>[0-9]+):)?(?P<names>\w+(?:\+\w+)*)")
 
 
@@ -68,12 +74,35 @@ def _build(builder: Builder, chain: dict[str, Built], line: str, match: re.Match
             return builder.compose(_spends(chain, subject, line), _shares(rest, line), data=label)
         case "DECOMPOSE":
             return builder.decompose(_spend(chain, subject, line), rest.split())
+        case "VALIDATOR_ELECTION":
+            wish = _CANDIDATE.fullmatch(subject)
+            if wish is None:
+                raise ValueError(f"a candidate and its power are missing: {line}")
+            return builder.validator_election(
+                _powers(rest, line), wish["candidate"], int(wish["power"]), by=wish["by"] or "", seed=label
+            )
+        case "CHAIN_MIGRATION_ELECTION":
+            return builder.migration_election(_powers(rest, line), by=_owner(subject, line), seed=label)
+        case "VOTE":
+            shares = [(amount, _voted(chain, owner)) for amount, owner in _shares(rest, line)]
+            return builder.vote(_spends(chain, subject, line), shares, metadata=_note(builder, label))
         case other:
             raise ValueError(f"no operation of a scenario: {other} in: {line}")
 
 
+def _powers(text: str, line: str) -> dict[str, int]:
+    """Names and power of validators."""
+    return {str(owner): int(amount) for amount, owner in _shares(text, line)}
+
+
+def _voted(chain: dict[str, Built], owner: Owner) -> Owner:
+    """The address of the election whose label this is; else the owner."""
+    built = chain.get(owner) if isinstance(owner, str) else None
+    return ballot_box(built.id) if built is not None and built.wire["operation"].endswith("_ELECTION") else owner
+
+
 def _note(builder: Builder, label: str) -> object:
-    """Metadata that makes transfers of one output differ from each other by their labels."""
+    """Metadata that makes transactions about one output differ from each other by their labels."""
     return builder.dialect.content(label)
 
 

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from planetmint.testing import scenario
-from planetmint.testing.build import Dialect, public_key
-from planetmint.testing.ledger import Ledger
+from planetmint.testing.build import Dialect, ballot_box, public_key, validator_set
+from planetmint.testing.ledger import BlockLedger, Ledger
 from planetmint.testing.scenario import play
 
 TRANSFERS = """
@@ -21,8 +21,11 @@ TRANSFERS = """
 def test_the_scenario_of_the_docstring_is_accepted() -> None:
     (text,) = re.findall(r"```\n(.*?)```", scenario.__doc__ or "", re.DOTALL)
     chain = play(text)
-    assert list(chain) == ["gold", "move", "tin", "both", "parts", "left"]
-    Ledger().take_all(built.canonical for built in chain.values())
+    names = ["gold", "move", "tin", "both", "parts", "left", "join", "leave", "part"]
+    assert list(chain) == names
+    Ledger(validators=validator_set({"v0": 10, "v1": 20})).take_all(built.canonical for built in chain.values())
+    assert chain["join"].wire["inputs"][0]["owners_before"] == [public_key("v1")]
+    assert chain["part"].wire["outputs"][0]["public_keys"] == [ballot_box(chain["join"].id).public_key]
     assert chain["left"].wire["assets"] == [{"data": "left"}]
     assert chain["gold"].wire["outputs"][1]["condition"]["details"]["threshold"] == 2
 
@@ -34,6 +37,15 @@ def test_transfers_are_accepted_in_every_dialect(dialect: Dialect) -> None:
     assert chain["gold"].wire["inputs"][0]["owners_before"] == [public_key("alice"), public_key("bob")]
     assert chain["back"].wire["outputs"][0]["amount"] == "8"
     assert chain["back"].asset_id == chain["gold"].id
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_an_election_of_a_scenario_is_concluded_by_its_votes(dialect: Dialect) -> None:
+    chain = play("join = VALIDATOR_ELECTION new 3: 10 v0, 20 v1\nyes = VOTE join.1: 20 join", dialect)
+    ledger = BlockLedger(validator_set({"v0": 10, "v1": 20}))
+    ledger.good_block(chain["join"].canonical)
+    result = ledger.good_block(chain["yes"].canonical)
+    assert result.validators == validator_set({"v0": 10, "v1": 20, "new": 3})
 
 
 def test_two_transfers_of_one_output_differ() -> None:
@@ -52,6 +64,8 @@ def test_two_transfers_of_one_output_differ() -> None:
         "gold = CREATE alice: alice",
         "gold = CREATE alice: 1 2 alice",
         "gold = TRANSFER tin.0: 1 alice",
+        "gold = VALIDATOR_ELECTION new: 1 alice",
+        "gold = VALIDATOR_ELECTION new 3 of alice: 1 alice",
         "tin = CREATE bob: 1 bob\ngold = TRANSFER tin.1: 1 alice",
         "tin = CREATE bob: 1 bob\ngold = TRANSFER tin: 1 alice",
     ],
