@@ -93,6 +93,24 @@ async def test_a_connection_that_was_closed_meanwhile_is_replaced(server: RpcSer
     client.close()
 
 
+async def test_a_request_on_a_connection_that_was_just_being_closed_is_sent_again(server: RpcServer) -> None:
+    client = http(server)
+
+    def answer(body: bytes) -> bytes:
+        return response(b"200 OK", body)
+
+    def close(body: bytes) -> bytes:
+        server.answer = answer
+        raise ConnectionResetError
+
+    server.answer = answer
+    assert await client.post(b"a") == b"a"
+    server.answer = close
+    assert await client.post(b"b") == b"b"
+    assert server.connections == 2
+    client.close()
+
+
 @pytest.mark.parametrize(
     "answer",
     [

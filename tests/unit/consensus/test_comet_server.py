@@ -12,7 +12,7 @@ import structlog
 
 from planetmint.app import Mode
 from planetmint.chain import found_chain
-from planetmint.consensus.cometbft import CometEngine, Genesis
+from planetmint.consensus.cometbft import CometEngine, Genesis, server
 from planetmint.consensus.cometbft import abci_pb2 as pb
 from planetmint.consensus.cometbft.framing import frame
 from planetmint.consensus.cometbft.server import Address, read_address
@@ -513,6 +513,39 @@ async def test_a_connection_that_is_not_understood_is_closed_and_the_others_go_o
         assert node.feed.head == 1
 
 
+class SlowStore(MemoryStore):
+    """Stores a block when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saving = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def save_block(self, block: BlockRecord) -> None:
+        self.saving.set()
+        await self.go_on.wait()
+        await super().save_block(block)
+
+
+async def test_an_engine_that_asks_while_a_block_is_stored_hears_of_it_when_it_is() -> None:
+    store = SlowStore()
+    async with comet_node(store) as node:
+        assert node.comet is not None
+        await node.comet.consensus.call(finalize(1, []))
+        node.comet.consensus.send(COMMIT)
+        await asyncio.wait_for(store.saving.wait(), 10)
+        await node.comet.consensus.close()
+        client = await AbciClient.connect(node.engine.address)
+        asked = asyncio.create_task(client.call(info()))
+        echoed = await AbciClient.connect(node.engine.address)
+        assert (await echoed.call(pb.Request(echo=pb.Echo(message="others are served")))).echo.message
+        assert not asked.done()
+        store.go_on.set()
+        assert (await asked).info.last_block_height == 1
+        await client.close()
+        await echoed.close()
+
+
 async def test_the_server_outlives_its_engine() -> None:
     async with comet_node() as node:
         for height in range(1, 4):
@@ -536,7 +569,8 @@ async def test_many_connections_are_served_at_the_same_time() -> None:
         await until(lambda: node.engine.connections == 3)
 
 
-async def test_a_call_longer_than_the_reading_ahead_is_answered() -> None:
+async def test_a_call_longer_than_the_reading_ahead_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_HELD", 1_000_000)
     async with comet_node() as node:
         client = await AbciClient.connect(node.engine.address)
         long = "x" * 3_000_000
