@@ -12,7 +12,7 @@ from planetmint.runtime.snapshots import forget_unfinished
 
 
 def init(settings: Settings, *, genesis: Path | None, join: bool) -> None:
-    """Make the store's layout and a managed engine's home; repeatable. Blocks begin at the first start.
+    """Make the store's layout and, beside an engine, its home; repeatable. Blocks begin at the first start.
 
     Args:
         settings: What is made, and where.
@@ -23,15 +23,15 @@ def init(settings: Settings, *, genesis: Path | None, join: bool) -> None:
         ConfigurationError, StoreError: Something cannot be made.
     """
     keeper = make_keeper(settings)
-    if (genesis is not None or join) and not settings.engine_managed:
+    if (genesis is not None or join) and not settings.engine_home_kept:
         raise ConfigurationError(
-            "--genesis and --join are for nodes that look after their engine: set consensus.engine=cometbft "
+            "--genesis and --join are for nodes with an engine beside them: set consensus.engine=cometbft "
             "(PLANETMINT_CONSENSUS_ENGINE), and tendermint.host to this machine"
         )
     with data_folder(settings.data.path):
         asyncio.run(keeper.create())
         show(f"The database {keeper.name} is ready.")
-        if settings.engine_managed:
+        if settings.engine_home_kept:
             _init_engine(settings, genesis, join)
 
 

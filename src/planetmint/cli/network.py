@@ -38,7 +38,7 @@ _EVERY_INTERFACE = frozenset({"0.0.0.0", "::"})
 
 def network_show(settings: Settings) -> None:
     """Print what others need to know of this node, as JSON. Raises ConfigurationError without a home."""
-    _check_managed(settings)
+    _check_home_kept(settings)
     home = EngineHome(settings.engine_home)
     if not home.config.exists():
         raise ConfigurationError(f"There is no home of the engine in {home.path} yet. Run `planetmint init`.")
@@ -109,7 +109,7 @@ def network_join(settings: Settings, genesis: Path | None, peers: Sequence[str],
     Raises:
         ConfigurationError: The home runs another chain, or something given is wrong.
     """
-    _check_managed(settings)
+    _check_home_kept(settings)
     check_peers(tuple(peers))
     with data_folder(settings.data.path):
         home = open_home(settings, make=True, join=True)
@@ -142,11 +142,11 @@ def state_sync_of(servers: str | None, height: int | None, digest: str | None) -
     return StateSync(named if len(named) > 1 else named * 2, height, digest)
 
 
-def _check_managed(settings: Settings) -> None:
-    if not settings.engine_managed:
+def _check_home_kept(settings: Settings) -> None:
+    if not settings.engine_home_kept:
         raise ConfigurationError(
-            "This node looks after no engine: set consensus.engine=cometbft (PLANETMINT_CONSENSUS_ENGINE), and "
-            "tendermint.host to this machine. Somebody else's engine is set up by its own commands"
+            "This node has no engine beside it: set consensus.engine=cometbft (PLANETMINT_CONSENSUS_ENGINE), and "
+            "tendermint.host to this machine or tendermint.home to the engine's home"
         )
 
 

@@ -2,7 +2,7 @@
 """The engine's `config.toml`: only what we set, each with its reason; the engine has defaults for the rest.
 
 What an operator wrote into the file stays: settings of the node go over it, our own defaults under it.
-Figures behind the times are in docs/decisions/0008-engine-settings.md.
+Figures behind the times are in docs/decisions/0009-engine-settings.md.
 """
 
 import json

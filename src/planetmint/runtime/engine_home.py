@@ -66,8 +66,12 @@ class EngineHome:
         self.sign_state = self.data_folder / "priv_validator_state.json"
         self._awaited = self.config_folder / "genesis.awaited"
 
-    def prepare(self, addresses: Addresses) -> ValidatorKey:
+    def prepare(self, addresses: Addresses, *, follow: bool = True) -> ValidatorKey:
         """Make folders, keys, sign state and settings, as far as they are not there; the validator's key.
+
+        Args:
+            addresses: Of the node and its engine.
+            follow: Whether settings that are there take these addresses over; False for somebody else's engine.
 
         Raises:
             ConfigurationError: A file of an earlier call cannot be used.
@@ -79,7 +83,8 @@ class EngineHome:
         self.node_id()
         if not self.sign_state.exists():
             write_whole(self.sign_state, json.dumps(_FRESH_SIGN_STATE, indent=2) + "\n", 0o600)
-        write_config(self.config, addresses.values())
+        if follow or not self.config.exists():
+            write_config(self.config, addresses.values())
         return key
 
     @property
@@ -229,7 +234,7 @@ def open_home(settings: Settings, *, make: bool, join: bool = False) -> EngineHo
             "--no-init."
         )
     try:
-        home.prepare(engine_addresses(settings))
+        home.prepare(engine_addresses(settings), follow=settings.engine_managed)
         if join:
             home.await_genesis()
         elif home.awaits_genesis:

@@ -284,8 +284,10 @@ async def _founded(engine: CometEngine) -> None:
     waited_for = {founded} if engine.task is None else {founded, engine.task}
     try:
         while not (await asyncio.wait(waited_for, timeout=_SAY_AFTER, return_when=asyncio.FIRST_COMPLETED))[0]:
+            # A node that joins may take long; who watches it is told that it is not stuck.
             reason = engine.trouble or "it has not begun a chain yet"
             log.info(f"Waiting for the consensus engine: {reason}")
+            notify(f"STATUS=Waiting for the consensus engine: {reason}")
         if engine.task is not None and engine.task.done():
             await engine.task
     finally:
@@ -329,7 +331,7 @@ async def _serve(node: Node) -> int:
     for name, url in node.addresses():
         log.info(f"{name}: {url}")
     log.info("Ready.")
-    notify("READY=1")
+    notify("READY=1\nSTATUS=Ready")
     code = await _until_stopped(node, stopped)
     notify("STOPPING=1")
     log.info("Stopping: what was accepted is written first.")

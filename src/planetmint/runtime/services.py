@@ -71,8 +71,11 @@ def engine_addresses(settings: Settings) -> Addresses:
     engine = settings.tendermint
     host = "127.0.0.1" if engine.host == "localhost" else engine.host
     peers = engine.persistent_peers
+    abci = settings.abci_url
+    if abci.startswith("tcp:") and settings.abci.host in ("0.0.0.0", "::"):
+        abci = f"tcp://127.0.0.1:{settings.abci.port}"
     return Addresses(
-        abci=settings.abci_url,
+        abci=abci,
         rpc=f"tcp://{bracketed(host)}:{engine.port}",
         p2p=f"tcp://{bracketed(engine.p2p_host)}:{engine.p2p_port}",
         external=engine.external_address or "",

@@ -151,7 +151,12 @@ class TendermintSettings(Struct, frozen=True, kw_only=True):
         Text | None,
         about("The engine's program; null: `cometbft` beside the node's Python, else on the path."),
     ] = None
-    home: Annotated[Text | None, about("Home folder of a managed engine; null: `cometbft` in `data.dir`.")] = None
+    home: Annotated[
+        Text | None,
+        about(
+            "Home folder of an engine that is managed, or runs beside the node; null: `cometbft` in `data.dir`."
+        ),
+    ] = None
 
 
 class SqliteSettings(Struct, frozen=True, kw_only=True):
@@ -383,6 +388,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             return False
         managed = self.consensus.managed
         return is_this_machine(self.tendermint.host) if managed is None else managed
+
+    @property
+    def engine_home_kept(self) -> bool:
+        """Whether commands make and change an engine's home here: a managed one's, or that of one beside it."""
+        engine = self.tendermint
+        beside = engine.home is not None or is_this_machine(engine.host)
+        return self.consensus.engine == "cometbft" and (self.engine_managed or beside)
 
     @property
     def database_managed(self) -> bool:

@@ -220,6 +220,19 @@ def test_addresses_follow_the_node_and_what_an_operator_wrote_stays(home: Engine
     assert not write_config(home.config)
 
 
+def test_settings_of_an_engine_that_somebody_else_runs_are_made_once_and_left(tmp_path: Path) -> None:
+    def made(port: int) -> EngineHome:
+        consensus = ConsensusSettings(engine="cometbft", managed=False)
+        engine = TendermintSettings(port=port)
+        return open_home(
+            Settings(consensus=consensus, tendermint=engine, data=DataSettings(dir=str(tmp_path))), make=True
+        )
+
+    before = read_config(made(1).config)
+    assert before[""]["proxy_app"] == "tcp://127.0.0.1:26658"
+    assert read_config(made(2).config) == before
+
+
 def test_peers_are_added_kept_and_replaced_by_the_setting(home: EngineHome) -> None:
     home.add_peers((PEER,))
     home.add_peers((OTHER, PEER))

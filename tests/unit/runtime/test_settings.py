@@ -142,6 +142,16 @@ def test_an_embedded_node_manages_nothing() -> None:
     assert settings.database_socket is None
 
 
+def test_commands_keep_the_home_of_an_engine_that_somebody_else_runs_beside_the_node() -> None:
+    outside = ConsensusSettings(engine="cometbft", managed=False)
+    away = TendermintSettings(host="engine.example.com")
+    shared = TendermintSettings(host="engine.example.com", home="/srv/shared")
+    assert Settings(consensus=outside).engine_home_kept
+    assert Settings(consensus=outside, tendermint=shared).engine_home_kept
+    assert not Settings(consensus=outside, tendermint=away).engine_home_kept
+    assert not Settings().engine_home_kept
+
+
 def test_a_node_and_its_children_meet_at_sockets_in_the_data_folder() -> None:
     settings = Settings(consensus=COMET, database=TarantoolSettings(), data=DataSettings(dir="/srv/node"))
     assert settings.abci_url == "unix:///srv/node/abci.sock"
