@@ -2,6 +2,7 @@
 """What the builder makes is accepted by the rules, in every dialect, and is the published packages' own text."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,26 @@ def test_a_change_before_signing_is_signed_and_one_after_it_is_not() -> None:
     verdict = Ledger().verdict(stale.canonical)
     assert verdict is not None
     assert verdict.code == "InvalidHash"
+
+
+@pytest.mark.parametrize(("dialect", "file"), [(Dialect.BIGCHAINDB, "2_0"), (Dialect.PLANETMINT_2, "3_0")])
+def test_elections_and_votes_are_those_of_the_vectors_to_the_last_byte(dialect: Dialect, file: str) -> None:
+    """Made by the published packages; a signature depends on every byte that it covers."""
+    content = json.loads((VECTORS / f"elections_{file}.json").read_text(encoding="utf-8"))
+    vectors = {vector["name"]: vector for vector in content["vectors"]}
+    expected = vectors["validator_election_valid"]["transaction"]
+    vote = vectors["vote_valid"]
+    owners = [output["public_keys"][0] for output in expected["outputs"]]
+    folder = next(one for one in "ABC" if public_key(f"shared/elections/{one}/v0") == owners[0])
+    voters = {f"shared/elections/{folder}/v{number}": 10 for number in range(4)}
+    assert [public_key(name) for name in voters] == owners
+    builder = Builder(dialect)
+    (subject,) = [expected["asset"]] if "asset" in expected else expected["assets"]
+    draft = builder.draft_validator_election(voters, "new", 3)
+    built = draft.changed(lambda wire: wire.update({dialect.asset_member: dialect.assets(subject)})).signed()
+    assert built.wire == expected
+    (context,) = vote["context"]
+    election = replace(built, wire=context, asset_id=context["id"])
+    spends = [election.spend(item["fulfills"]["output_index"]) for item in vote["transaction"]["inputs"]]
+    amount = int(vote["transaction"]["outputs"][0]["amount"])
+    assert builder.vote(spends, amount=amount).wire == vote["transaction"]
