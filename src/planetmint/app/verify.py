@@ -73,12 +73,14 @@ class Verified:
         transactions: Their number, of all blocks.
         differences: Their number.
         whole: Whether the end was checked; it cannot be while blocks come all the time.
+        shift: See `ChainRecord`; as re-derived.
     """
 
     head: BlockHeader | None
     transactions: int
     differences: int
     whole: bool
+    shift: int = 0
 
 
 class _View:
@@ -154,7 +156,8 @@ class LedgerCheck:
                 for text in differences:
                     self._differs(None, text)
                 break
-        return Verified(standing.head, standing.counts.transactions, self._found, whole)
+        shift = standing.chain_record.shift
+        return Verified(standing.head, standing.counts.transactions, self._found, whole, shift)
 
     def _differs(self, height: int | None, text: str) -> None:
         self._found += 1

@@ -27,7 +27,7 @@ PIECE_BYTES = 4 << 20
 MAX_PACKED_BYTES = PIECE_BYTES + (PIECE_BYTES >> 3)
 """Bytes that a packed piece may have; zlib makes incompressible data longer by less than a thousandth."""
 
-MAX_BLOCK_BYTES = 256 << 20
+MAX_BLOCK_BYTES = 128 << 20
 """Bytes of one block's transactions together; the engine allows 100 MB."""
 
 MAX_BLOCK_TRANSACTIONS = 1 << 20

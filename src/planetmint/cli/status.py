@@ -2,15 +2,13 @@
 """The command `status`: what an operator asks first, on one page, whether or not the node runs."""
 
 import asyncio
-import json
-import urllib.request
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
 from planetmint.cli.console import show, show_json
+from planetmint.cli.engine_client import ask_engine
 from planetmint.cli.node_client import NodeClient
 from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import ChainRecord
@@ -24,7 +22,6 @@ from planetmint.runtime.settings import ConfigurationError, Settings, TarantoolS
 from planetmint.runtime.snapshots import restoring, size_of
 from planetmint.version import __version__
 
-_TIMEOUT = 3.0
 _MOST_VALIDATORS = 20
 _NANOSECONDS = 1_000_000_000
 
@@ -110,7 +107,7 @@ def _engine(settings: Settings) -> Engine | None:
     if settings.consensus.engine != "cometbft":
         return None
     try:
-        told, network = _ask(settings, "status"), _ask(settings, "net_info")
+        told, network = ask_engine(settings, "status"), ask_engine(settings, "net_info")
         node, sync = told["node_info"], told["sync_info"]
         return Engine(
             version=str(node["version"]),
@@ -124,14 +121,6 @@ def _engine(settings: Settings) -> Engine | None:
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None
-
-
-def _ask(settings: Settings, method: str) -> Mapping[str, Any]:
-    """The result of a method of the engine's RPC, as it stands in its JSON."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{engine_rpc(settings)}/{method}", timeout=_TIMEOUT) as answer:
-        result: Mapping[str, Any] = json.load(answer)["result"]
-        return result
 
 
 def _document(

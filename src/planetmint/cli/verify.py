@@ -2,13 +2,16 @@
 """The command `verify`: everything that the database holds is derived again from its transactions."""
 
 import asyncio
+import calendar
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from planetmint.app import SignatureCache, Verifier
 from planetmint.app.verify import Difference, LedgerCheck, Verified
 from planetmint.cli.console import CommandFailed, say, show_json
+from planetmint.cli.engine_client import ask_engine
 from planetmint.cli.progress import Progress
 from planetmint.model.json import JsonObject
 from planetmint.runtime.reading import reading_store
@@ -39,6 +42,11 @@ def verify(settings: Settings, start: int) -> bool:
             say(f"There are more than {MOST} differences; the rest is counted only.")
 
     outcome = asyncio.run(_verify(settings, start, report))
+    differences = outcome.differences
+    for text in _told_by_engine(settings, outcome):
+        differences += 1
+        report(Difference(None if outcome.head is None else outcome.head.height, text))
+    outcome = replace(outcome, differences=differences)
     if not outcome.whole and outcome.head is not None:
         say("Warning: blocks came all the time, so that what belongs to no single block was not checked.")
     show_json(_summary(outcome, found, start, time.monotonic() - begun))
@@ -69,6 +77,29 @@ async def _verify(settings: Settings, start: int, report: Callable[[Difference],
                 return await check.run()
     finally:
         verifier.close()
+
+
+def _told_by_engine(settings: Settings, outcome: Verified) -> Iterator[str]:
+    """Hold time and proposer of the newest block, which nothing else tells, against the engine's header of it."""
+    head = outcome.head
+    if settings.consensus.engine != "cometbft" or head is None or head.height <= outcome.shift:
+        return
+    try:
+        header = ask_engine(settings, "header", height=head.height - outcome.shift)["header"]
+        told = {"time": nanoseconds(str(header["time"])), "proposer": str(header["proposer_address"]).lower()}
+    except (OSError, ValueError, LookupError, TypeError):
+        say("The engine does not answer: time and proposer of the newest block are not held against its header.")
+        return
+    for name, value in told.items():
+        if getattr(head, name) != value:
+            yield f"the header's {name} is {getattr(head, name)}, and the engine's header says {value}"
+
+
+def nanoseconds(text: str) -> int:
+    """The engine's text of a time, e.g. `2026-01-31T12:00:00.123456789Z`, since 1970. Raises ValueError."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0"))
 
 
 def _summary(outcome: Verified, found: list[Difference], start: int, seconds: float) -> JsonObject:

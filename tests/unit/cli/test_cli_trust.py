@@ -7,9 +7,12 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -23,10 +26,11 @@ from planetmint.chain.archive import (
     encode_end,
     encode_founding,
 )
+from planetmint.cli.verify import nanoseconds
 from planetmint.ports.store import Store
 from planetmint.runtime.snapshots import RESTORING_FILE
 from planetmint.storage.sqlite import SqliteStore
-from tests.support.chains import MIGRATED_AT, Blocks, bulky, dump, elected, grow, ordinary
+from tests.support.chains import ADDRESS, MIGRATED_AT, Blocks, bulky, dump, elected, grow, ordinary
 from tests.unit.cli.conftest import Planetmint
 
 
@@ -342,3 +346,75 @@ def test_status_of_an_engine_that_does_not_answer_says_so(
     outcome = planetmint("status")
     assert outcome.code == 3
     assert "cometbft at http://127.0.0.1:9 does not answer" in outcome.out
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Answers as the engine's RPC does for block 6 of the common history."""
+
+    time: ClassVar[str] = "2023-11-14T22:13:26Z"
+    proposer: ClassVar[str] = ADDRESS.hex().upper()
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        header = {"time": self.time, "proposer_address": self.proposer}
+        body = json.dumps({"jsonrpc": "2.0", "id": -1, "result": {"header": header}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def engine(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Engine]]:
+    monkeypatch.setenv("PLANETMINT_CONSENSUS_ENGINE", "cometbft")
+    with HTTPServer(("127.0.0.1", 0), Engine) as server:
+        monkeypatch.setenv("PLANETMINT_TENDERMINT_PORT", str(server.server_port))
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Engine
+        server.shutdown()
+        thread.join()
+
+
+def test_time_and_proposer_of_the_newest_block_are_held_against_the_engines_header(
+    data: Path, engine: type[Engine], planetmint: Planetmint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(data, ordinary(), signed=False)
+    outcome = planetmint("verify")
+    assert outcome.code == 0, outcome.err
+    assert engine.asked[-1] == "/header?height=6"
+    for name, value in (("time", "2023-11-14T22:13:26.000000001Z"), ("proposer", "00" * 20)):
+        with monkeypatch.context() as changed:
+            changed.setattr(engine, name, value)
+            outcome = planetmint("verify")
+        assert outcome.code == 1
+        assert f"block 6: the header's {name} is" in outcome.err
+        (found,) = json.loads(outcome.out)["found"]
+        assert found["height"] == 6
+
+
+def test_an_engine_that_does_not_answer_is_no_difference(
+    data: Path, planetmint: Planetmint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANETMINT_CONSENSUS_ENGINE", "cometbft")
+    monkeypatch.setenv("PLANETMINT_TENDERMINT_PORT", "9")
+    fill(data, ordinary(), signed=False)
+    outcome = planetmint("verify")
+    assert outcome.code == 0
+    assert "The engine does not answer" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:01.5Z", 1_500_000_000),
+        ("2023-11-14T22:13:20.000000001Z", 1_700_000_000_000_000_001),
+    ],
+)
+def test_the_engines_times_are_read_to_the_nanosecond(text: str, expected: int) -> None:
+    assert nanoseconds(text) == expected
