@@ -27,7 +27,8 @@ from planetmint.storage.tarantool import (
     migrate,
     set_up,
 )
-from planetmint.storage.tarantool.session import Session, Value
+from planetmint.storage.tarantool.record import Batch
+from planetmint.storage.tarantool.session import Session, Value, wire
 from planetmint.testing.store_conformance import (
     ANYBODY,
     FOUNDING,
@@ -187,6 +188,67 @@ async def test_save_whose_answer_is_lost_has_landed_or_never_will(tmp_path: Path
             assert head is not None
             await store.save_block(block_of(head.height + 1, [transaction("b")]))
             assert (await store.transaction(transaction("a").id) is None) is (head.height == 0)
+
+
+class Relay:
+    """Stands between a store and its server, and can hold back what the store says."""
+
+    def __init__(self, server: Server, path: Path) -> None:
+        self.address = replace(server.address, socket=path, max_tries=1)
+        self.holding = False
+        self._server = server.address.socket
+        self._held: list[tuple[asyncio.StreamWriter, bytes]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> asyncio.Server:
+        return await asyncio.start_unix_server(self._accept, str(self.address.socket))
+
+    async def deliver(self) -> None:
+        """Say to the server what was held back, and wait until it has answered."""
+        for writer, data in self._held:
+            writer.write(data)
+            await writer.drain()
+        self._held.clear()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(self._server)
+        answers = asyncio.create_task(self._pass_on(server_reader, writer))
+        self._tasks.add(answers)
+        while data := await reader.read(65_536):
+            if self.holding:
+                self._held.append((server_writer, data))
+                writer.close()
+            else:
+                server_writer.write(data)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if not writer.is_closing():
+                writer.write(data)
+
+
+async def test_save_that_arrives_after_its_store_went_on_is_refused(server: Server) -> None:
+    assert server.address.socket is not None
+    relay = Relay(server, server.address.socket.with_name("relay.sock"))
+    listening = await relay.start()
+    try:
+        async with opened(relay.address) as store:
+            await store.found(FOUNDING, header_of(0))
+            batch = Batch(1, 0, 0)
+            batch.add(block_of(1, [transaction("late")]), [set()])
+            relay.holding = True
+            with pytest.raises(StoreError, match="did not answer"):
+                await store._write("save", 1, 0, 0, wire(b"".join(batch.save.rows)), "", [], None)
+            relay.holding = False
+            assert await store.head() == header_of(0)
+            await relay.deliver()
+            async with opened(server.address, read_only=True) as reader:
+                for _ in range(20):
+                    assert await reader.head() == header_of(0)
+            await store.save_block(block_of(1, [transaction("other")]))
+            assert await store.transaction(transaction("late").id) is None
+    finally:
+        listening.close()
 
 
 async def test_late_save_of_a_store_is_refused_once_it_asked_again(server: Server) -> None:
@@ -396,6 +458,25 @@ async def test_header_that_was_damaged_is_found_though_the_audit_is_given_it(ser
         summary = await store.summary(5)
         assert summary is not None and summary.header != head.header
         assert any("header" in item for item in await store.audit(replace(head, header=summary.header)))
+
+
+async def test_rows_that_no_block_made_are_found(server: Server) -> None:
+    chain = small_chain()
+    more = {
+        "postings": ["wextra", 0, []],
+        "outputs": [2**20 + 9, False, 0, 1, ":x", ["key"], 0],
+        "transactions": [9, 5, 0, [0, [0], None, []], "i" * 32, [], "{}"],
+        "validators": [3, "[]"],
+        "elections": ["e" * 32, "{}"],
+        "blocks": [6, 5, 0, "", ""],
+    }
+    async with opened(server.address) as store:
+        await fill(store, chain)
+        for space, row in more.items():
+            await as_admin(server, _DELETE, space, row, [row])
+            assert await findings(store, chain) != (), space
+            await as_admin(server, _DELETE, space, row, [])
+        assert await findings(store, chain) == ()
 
 
 async def stored_rows(server: Server) -> list[tuple[str, list[Value]]]:
