@@ -211,10 +211,10 @@ def test_cli_3_3_a_folder_that_takes_no_log_file_is_a_warning_only(tmp_path: Pat
         assert "Cannot write log.file" in node.log_text()
 
 
-def test_cli_4_the_environment_of_the_old_container_gets_one_line(tmp_path: Path) -> None:
+def test_cli_4_the_environment_of_the_old_container_means_an_outside_engine_and_database(tmp_path: Path) -> None:
     env = {
         "PLANETMINT_DATABASE_BACKEND": "tarantool_db",
-        "PLANETMINT_DATABASE_HOST": "tarantool",
+        "PLANETMINT_DATABASE_HOST": "tarantool.invalid",
         "PLANETMINT_DATABASE_PORT": "3303",
         "PLANETMINT_SERVER_BIND": "0.0.0.0:9984",
         "PLANETMINT_WSSERVER_HOST": "0.0.0.0",
@@ -224,7 +224,9 @@ def test_cli_4_the_environment_of_the_old_container_gets_one_line(tmp_path: Path
         "PLANETMINT_TENDERMINT_HOST": "tendermint",
         "PLANETMINT_TENDERMINT_PORT": "26657",
     }
-    assert "PLANETMINT_DATABASE_BACKEND=sqlite" in refused(planetmint(tmp_path, "start", env=env))
+    ended = planetmint(tmp_path, "start", env=env)
+    assert "tarantool.invalid:3303" in refused(ended)
+    assert "CometBFT runs" not in ended.stderr
 
 
 def _assert_serves(node: NodeProcess, *, http: bool, stream: bool) -> None:
