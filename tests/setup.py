@@ -15,7 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDED = {"mvn": "maven", "javac": "default-jdk-headless", "node": "nodejs", "npm": "npm", "chromium": "chromium"}
+NEEDED = {
+    "mvn": "maven",
+    "javac": "default-jdk-headless",
+    "node": "nodejs",
+    "npm": "npm",
+    "chromium": "chromium",
+    "tarantool": "tarantool",
+    "debootstrap": "debootstrap",
+    "ip": "iproute2",
+    "curl": "curl",
+    "systemd-analyze": "systemd",
+}
 """Programs, and the Debian packages that bring them."""
 
 
@@ -63,6 +74,20 @@ def protocol_suite() -> str:
     return "ready"
 
 
+def deployment_tools() -> str:
+    """Make the environment of the programs that check what is for deployment."""
+    _run("-m", "tests.support.deploy_tools")
+    return "ready"
+
+
+def bare_debian() -> str:
+    """Make the root file system in which the installation script is tried, where this user may."""
+    if os.geteuid() != 0:
+        return "left out: it needs root"
+    _run("-c", "from tests.support.bare_root import bare_tar; bare_tar()")
+    return "ready"
+
+
 def _run(*arguments: str) -> None:
     done = _made([sys.executable, *arguments])
     if done.returncode != 0:
@@ -79,7 +104,7 @@ def _timed(name: str, work: Callable[[], str]) -> None:
 
 
 def main() -> None:
-    """Programs first, then both kinds of environments side by side."""
+    """Programs first, then the environments side by side."""
     print("Making what the tests need; the first time this takes a few minutes.", flush=True)
     _timed("programs", install_programs)
     with ThreadPoolExecutor(2) as pool:

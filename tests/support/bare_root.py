@@ -40,19 +40,23 @@ class BareRoot:
 
     Args:
         folder: Where to unpack it; removed at the end.
+
+    Attributes:
+        path: Its root folder, as seen from here.
+        environment: How packages are reached, and where downloads are kept.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
         self._machine: subprocess.Popen[bytes] | None = None
         self._pid = 0
-        self._environment: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self.path.mkdir(parents=True)
-        subprocess.run(["tar", "-xpf", str(_bare_tar()), "-C", str(self.path)], check=True)
+        subprocess.run(["tar", "-xpf", str(bare_tar()), "-C", str(self.path)], check=True)
         self._connect()
-        binds = {**_caches(), **self._wheels()}
+        binds = {**caches(), **self._wheels()}
         lines = [f"mount -t tmpfs tmpfs {self.path}/dev/shm", "ip link set lo up"]
         for outside, inside in binds.items():
             place = self.path / inside.lstrip("/")
@@ -121,7 +125,7 @@ class BareRoot:
         return [
             *self._enter(online),
             "env", "-i", f"PATH={PATH}", "HOME=/root", "LC_ALL=C.UTF-8",
-            *(f"{name}={value}" for name, value in {**self._environment, **(env or {})}.items()),
+            *(f"{name}={value}" for name, value in {**self.environment, **(env or {})}.items()),
             "chroot", str(self.path),
             *words,
         ]  # fmt: skip
@@ -148,10 +152,14 @@ class BareRoot:
         )
         return done
 
+    def beside_command(self, *words: str) -> list[str]:
+        """What to run here to have a program of this machine see the root's ports, as a client beside it would."""
+        return ["nsenter", "--target", str(self._pid), "--net", *words]
+
     def beside(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of this machine that sees the root's ports, as a client beside it would."""
+        """Run such a program to its end; stdout and stderr come back together."""
         return subprocess.run(
-            ["nsenter", "--target", str(self._pid), "--net", *words],
+            self.beside_command(*words),
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=120,
         )  # fmt: skip
@@ -180,19 +188,19 @@ class BareRoot:
             (self.path / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
             shutil.copy(BUNDLE, self.path / "etc/machine-certificates.crt")
             shutil.copy(BUNDLE, self.path / BUNDLE.relative_to("/"))
-        self._environment = {
+        self.environment = {
             "GOMODCACHE": "/var/cache/go-mod",
             "GOCACHE": "/var/cache/go-build",
             **_pip_settings(),
             **{name: value for name, value in os.environ.items() if _PASSED.fullmatch(name)},
             "PIP_CACHE_DIR": "/var/cache/pip",
         }
-        names = {name for name in [*self._environment, *os.environ] if _CERTIFICATES.fullmatch(name)}
-        self._environment |= dict.fromkeys(names, "/etc/machine-certificates.crt")
+        names = {name for name in [*self.environment, *os.environ] if _CERTIFICATES.fullmatch(name)}
+        self.environment |= dict.fromkeys(names, "/etc/machine-certificates.crt")
 
     def _wheels(self) -> dict[str, str]:
         """Folders of packages that pip is told of here are there too."""
-        named = self._environment.get("PIP_FIND_LINKS", "").split()
+        named = self.environment.get("PIP_FIND_LINKS", "").split()
         return {one: one for one in named if Path(one).is_dir()}
 
 
@@ -213,7 +221,7 @@ def _sources() -> list[tuple[str, str, str]]:
     return sorted(found, key=lambda one: len(one[1]))
 
 
-def _bare_tar() -> Path:
+def bare_tar() -> Path:
     """The bare root as a tar; made where it is not there yet."""
     address, suite, _ = _sources()[0]
     tar = CACHE / f"{suite}.tar"
@@ -234,7 +242,7 @@ def _bare_tar() -> Path:
     return tar
 
 
-def _caches() -> dict[str, str]:
+def caches() -> dict[str, str]:
     """Folders with downloads that are shared, so that they happen once: here and there."""
     own = CACHE / "pip"
     own.mkdir(parents=True, exist_ok=True)
