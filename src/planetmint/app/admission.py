@@ -63,7 +63,11 @@ class Admission:
         return await self.verifier.apart(partial(decode_transaction, body, parameters))
 
     async def hand_over(
-        self, transactions: Sequence[Transaction], waiters: Sequence[Waiter | None]
+        self,
+        transactions: Sequence[Transaction],
+        waiters: Sequence[Waiter | None],
+        *,
+        height: int | None = None,
     ) -> list[InvalidTransaction | EngineError | None]:
         """Give verified transactions to consensus, all of them in one call.
 
@@ -71,6 +75,7 @@ class Admission:
             transactions: In order.
             waiters: Per transaction who is told its fate in a block from now on, not that of an earlier copy;
                 whoever made a waiter forgets it.
+            height: Of the block on whose ledger each of them is valid by itself; None where they are not.
 
         Returns:
             See `Consensus.submit`.
@@ -80,7 +85,7 @@ class Admission:
         for transaction, waiter in zip(transactions, waiters, strict=True):
             if waiter is not None:
                 lifecycle.await_commit(transaction, waiter)
-            fresh.append(lifecycle.remember(transaction))
+            fresh.append(lifecycle.remember(transaction, height))
         answers: list[InvalidTransaction | EngineError | None] = [EngineError("no answer")] * len(fresh)
         try:
             answers = await self.consensus.submit(transactions)

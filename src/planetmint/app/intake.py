@@ -94,6 +94,8 @@ class Intake:
         admission = self._admission
         transactions = [pending.transaction for pending in batch]
         await admission.verifier.verify(transactions)
+        head = admission.lifecycle.head
+        height = None if head is None else head.height
         try:
             view = await admission.store.read_state(reads_of(transactions))
         except StoreError as error:
@@ -110,11 +112,13 @@ class Intake:
                 continue
             verified.append(pending)
         if verified:
-            await self._hand_over(verified)
+            await self._hand_over(verified, height)
 
-    async def _hand_over(self, verified: Sequence[_Pending]) -> None:
+    async def _hand_over(self, verified: Sequence[_Pending], height: int | None) -> None:
         answers = await self._admission.hand_over(
-            [pending.transaction for pending in verified], [pending.waiter for pending in verified]
+            [pending.transaction for pending in verified],
+            [pending.waiter for pending in verified],
+            height=height,
         )
         for pending, refusal in zip(verified, answers, strict=True):
             # The sender may have gone while the engine thought.

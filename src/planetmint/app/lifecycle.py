@@ -18,6 +18,7 @@ import structlog
 
 from planetmint.app.feed import CommittedFeed
 from planetmint.app.signatures import LARGE, Verifier
+from planetmint.app.standing import Standing
 from planetmint.chain import (
     BlockResult,
     Candidate,
@@ -79,6 +80,7 @@ class BlockLifecycle:
         self._verifier = verifier
         self._decoded: OrderedDict[bytes, Transaction] = OrderedDict()
         self._decoded_bytes = 0
+        self._standing = Standing()
         self._waiters: dict[str, list[Waiter]] = {}
         self._founding: Founding | None = None
         self._head: BlockHeader | None = None
@@ -123,6 +125,7 @@ class BlockLifecycle:
         self._founding, self._head = founding, head
         self._chain, self._validators = view.chain(), view.validators()
         self._finalized = self._doubtful = None
+        self._standing.clear(head.height)
         self._feed.begin(founding.label, head.height)
         return True
 
@@ -179,12 +182,22 @@ class BlockLifecycle:
     async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | None]:
         """See `Lifecycle`."""
         candidates = await self._candidates(raws)
-        view = await self._store.read_state(reads_of(_decoded(candidates)))
-        return [self._verdict(candidate, view) for candidate in candidates]
+        asked = [item for item in _decoded(candidates) if not self._standing.holds(item)]
+        if not asked:
+            return [item if isinstance(item, InvalidTransaction) else None for item in candidates]
+        # The state that is read is this block's or a later one's.
+        height = self._require_head().height
+        view = await self._store.read_state(reads_of(asked))
+        verdicts = {item.canonical: self._verdict(item, view) for item in asked}
+        for item in asked:
+            if verdicts[item.canonical] is None:
+                # What waits in the engine comes back after every block, and in one.
+                self.remember(item, height)
+        return [
+            item if isinstance(item, InvalidTransaction) else verdicts.get(item.canonical) for item in candidates
+        ]
 
-    def _verdict(self, candidate: Candidate, view: StateView) -> InvalidTransaction | None:
-        if isinstance(candidate, InvalidTransaction):
-            return candidate
+    def _verdict(self, candidate: Transaction, view: StateView) -> InvalidTransaction | None:
         try:
             verify_transaction(candidate, view, self._verifier.cache.check)
         except InvalidTransaction as verdict:
@@ -312,6 +325,7 @@ class BlockLifecycle:
         if block.result.validators is not None:
             self._validators = block.result.validators
         self._finalized = self._doubtful = None
+        self._standing.advance(block.result)
         self._feed.publish(block.result.events)
         self._wake(block)
 
@@ -337,12 +351,17 @@ class BlockLifecycle:
             if not waiter.done():
                 waiter.set_exception(CommitTimeout(f"{reason}; it may still be committed"))
 
-    def remember(self, transaction: Transaction) -> bool:
+    def remember(self, transaction: Transaction, height: int | None = None) -> bool:
         """Keep a decoded transaction, so that its bytes need not be read again when a block brings them.
+
+        Args:
+            height: Of the block on whose ledger it was found valid, or of one before; None where it was not.
 
         Returns:
             Whether it was not kept before.
         """
+        if height is not None:
+            self._standing.found_valid(transaction, height)
         if transaction.canonical in self._decoded:
             return False
         self._decoded[transaction.canonical] = transaction
@@ -353,6 +372,7 @@ class BlockLifecycle:
 
     def discharge(self, canonical: bytes) -> None:
         """Keep the decoded transaction of these bytes no longer."""
+        self._standing.forget(canonical)
         if self._decoded.pop(canonical, None) is not None:
             self._decoded_bytes -= len(canonical)
 
