@@ -11,13 +11,14 @@ import sys
 from typing import Any
 
 from fuzz.engine import Fuzzer, changed, main
+from planetmint.elections import end_block
 from planetmint.model import json
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
 from planetmint.model.parameters import ChainParameters
 from planetmint.rules import decode_canonical, decode_transaction
-from planetmint.testing.build import Builder, Dialect, all_of, m_of_n
+from planetmint.testing.build import ENCODERS, Builder, Dialect, all_of, m_of_n, validator_set
 from planetmint.testing.build import identified as with_id
-from planetmint.testing.ledger import Ledger
+from planetmint.testing.ledger import EmptyLedger, Ledger
 
 PARAMETERS = ChainParameters(
     max_transaction_bytes=20_000, max_json_depth=40, max_inputs=5, max_outputs=5, max_condition_depth=4
@@ -34,14 +35,23 @@ def _corpus() -> list[dict[str, Any]]:
         if dialect is Dialect.PLANETMINT_2:
             third = build.compose([second.spend()], [(3, "a")], data="both")
             found += [third.wire, build.decompose(third.spend(), ["left", "right"]).wire]
+        for key_type in ENCODERS:
+            found.append(build.validator_election(POWERS, "c", 4, by="b", key_type=key_type).wire)
+        election = build.migration_election(POWERS)
+        found += [election.wire, build.vote([election.spend()], amount=10).wire]
     return found
+
+
+POWERS = {"a": 10, "b": 5}
+VALIDATORS = validator_set(POWERS)
 
 
 CORPUS = _corpus()
 TEXTS = [json.canonical(item) for item in CORPUS]
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 1.0, -0.0, 2**63, 10**80, 5e-324, "", "0", "1", "9" * 20, "\x00", "é", "a" * 64,
-    "A" * 64, "2.0", "3.0", "CREATE", "TRANSFER", "COMPOSE", "DECOMPOSE", "VOTE", "ed25519-sha-256",
+    "A" * 64, "2.0", "3.0", "CREATE", "TRANSFER", "COMPOSE", "DECOMPOSE", "VOTE", "VALIDATOR_ELECTION",
+    "CHAIN_MIGRATION_ELECTION", "ed25519-base16", "ed25519-base64", "ed25519-sha-256",
     "threshold-sha-256", "zenroom-sha-256", [], {}, [None], {"data": "x"}, {"id": "a" * 64}, {"a.b": 1},
     {"language": "x"}, [[[[[[]]]]]],
 ]  # fmt: skip
@@ -58,6 +68,10 @@ NAMES = [
     "$a",
     "language",
     "public_key",
+    "power",
+    "node_id",
+    "seed",
+    "value",
 ]
 WORDS = [
     *(plain_json.dumps(value).encode() for value in VALUES[:20]),
@@ -81,8 +95,10 @@ def try_bytes(data: bytes) -> bool:
         return False
     assert decode_canonical(transaction.canonical, PARAMETERS) == transaction
     assert with_id(plain_json.loads(transaction.canonical))["id"] == transaction.id
-    verdict = Ledger(PARAMETERS).verdict(data)
+    verdict = Ledger(PARAMETERS, VALIDATORS).verdict(data)
     assert verdict is None or verdict.rule
+    if verdict is None:
+        assert not end_block(EmptyLedger(VALIDATORS), 1, [transaction]).updates
     return True
 
 

@@ -6,6 +6,7 @@ signatures, together with what is needed to sign it after it was changed. Everyt
 random generator, so that equal seeds give equal chains.
 """
 
+import base64
 import copy
 import random
 import struct
@@ -15,6 +16,7 @@ from tests.differential.wire import (
     Condition,
     Json,
     Key,
+    PublicKey,
     Threshold,
     Writer,
     base64url,
@@ -28,6 +30,13 @@ KEYS = tuple(Key(f"differential/{number}") for number in range(12))
 
 STRANGER = Key("differential/stranger")
 """Owns nothing on any chain."""
+
+VALIDATORS = tuple(
+    (Key(f"differential/validator/{number}"), power) for number, power in enumerate((10, 20, 30, 41))
+)
+"""The validators of every chain, with their power."""
+
+ELECTIONS = ("VALIDATOR_ELECTION", "CHAIN_MIGRATION_ELECTION")
 
 MAX_AMOUNT = 9_000_000_000_000_000_000
 
@@ -166,6 +175,9 @@ class Chain:
             "COMPOSE": self.draft_compose,
             "DECOMPOSE": self.draft_decompose,
             "CREATE_FROM": self.draft_create_from_decompose,
+            "VALIDATOR_ELECTION": self.draft_validator_election,
+            "CHAIN_MIGRATION_ELECTION": self.draft_migration_election,
+            "VOTE": self.draft_vote,
         }
         return makers[operation]()
 
@@ -179,7 +191,7 @@ class Chain:
     def _operation(self) -> str:
         if len(self.transactions) < 2:
             return "CREATE"
-        choices = ["CREATE"] * 2 + ["TRANSFER"] * 5
+        choices = ["CREATE"] * 2 + ["TRANSFER"] * 5 + [*ELECTIONS, "VOTE"]
         if self.dialect is C:
             choices += ["COMPOSE", "DECOMPOSE", "CREATE_FROM"]
         return self.rng.choice(choices)
@@ -378,13 +390,65 @@ class Chain:
         asset = [{"data": spends[0].item}]
         return Draft(self.body("CREATE", asset, inputs, outputs), signing, conditions, spends)
 
+    def draft_validator_election(self) -> Draft:
+        rng = self.rng
+        removed = rng.random() < 0.2
+        candidate = rng.choice(VALIDATORS)[0] if removed or rng.random() < 0.3 else rng.choice(KEYS)
+        encode, kind = rng.choice(KEY_ENCODERS)
+        data = {
+            "node_id": rng.choice(("0" * 40, "", "not a node id")),
+            "power": 0 if removed else rng.choice((1, 5, 33)),
+            "public_key": {"type": kind, "value": encode(candidate.raw).decode()},
+        }
+        return self._election("VALIDATOR_ELECTION", data)
+
+    def draft_migration_election(self) -> Draft:
+        return self._election("CHAIN_MIGRATION_ELECTION", {})
+
+    def _election(self, operation: str, data: dict[str, Json]) -> Draft:
+        rng = self.rng
+        if rng.random() < 0.9:
+            data["seed"] = f"{rng.getrandbits(64)}"
+        item = {"data": data}
+        initiator = rng.choice(VALIDATORS)[0]
+        voters = rng.sample(VALIDATORS, len(VALIDATORS))
+        outputs = [self.output(power, key) for key, power in voters]
+        inputs = [_input([initiator.text], None)]
+        body = self.body(operation, [item] if self.dialect is C else item, inputs, outputs)
+        return Draft(body, [(initiator, None)], [key for key, _ in voters], [])
+
+    def draft_vote(self) -> Draft | None:
+        """Shares of an election to its address, to somebody, or in parts."""
+        opened = {item["id"] for item in self.transactions if item["operation"] in ELECTIONS}
+        choices = [item for item in self.unspent if item.asset_id in opened and item.operation != "DECOMPOSE"]
+        if not choices:
+            return None
+        asset_id = self.rng.choice(choices).asset_id
+        choices = [item for item in choices if item.asset_id == asset_id]
+        spends = self.rng.sample(choices, min(self.rng.choice((1, 1, 2)), len(choices)))
+        inputs, signing = self._inputs(spends)
+        amounts = self._split(sum(item.amount for item in spends))
+        address = PublicKey(bytes.fromhex(asset_id))
+        conditions = [address if self.rng.random() < 0.7 else self.rng.choice(KEYS) for _ in amounts]
+        outputs = [self.output(amount, condition) for amount, condition in zip(amounts, conditions, strict=True)]
+        named = {"id": asset_id}
+        asset = [named] if self.dialect is C else named
+        return Draft(self.body("VOTE", asset, inputs, outputs), signing, list(conditions), spends)
+
+
+KEY_ENCODERS = (
+    (base64.b16encode, "ed25519-base16"),
+    (base64.b32encode, "ed25519-base32"),
+    (base64.b64encode, "ed25519-base64"),
+)
+
 
 def _input(owners: list[str], reference: dict[str, Json] | None) -> dict[str, Json]:
     return {"owners_before": owners, "fulfills": reference, "fulfillment": None}
 
 
 def _spendables(transaction: Json, draft: Draft) -> list[Spendable]:
-    own = transaction["operation"] in ("CREATE", "COMPOSE")
+    own = transaction["operation"] in ("CREATE", "COMPOSE", *ELECTIONS)
     asset_id = transaction["id"] if own else draft.spends[0].asset_id
     data: list[str | None] = [None] * len(draft.outputs)
     if transaction["operation"] == "DECOMPOSE":
@@ -396,4 +460,5 @@ def _spendables(transaction: Json, draft: Draft) -> list[Spendable]:
         for index, (output, condition, item) in enumerate(
             zip(transaction["outputs"], draft.outputs, data, strict=True)
         )
+        if not isinstance(condition, PublicKey)
     ]

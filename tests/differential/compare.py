@@ -5,6 +5,7 @@ Ids must be equal wherever both sides compute one; so must verdicts, and error c
 What differs must be on the list in `differences`, else it is a mismatch.
 """
 
+import base64
 import json
 import subprocess
 import sys
@@ -20,13 +21,14 @@ from typing import Any
 
 from planetmint.chain import execute_block
 from planetmint.model import json as node_json
+from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRecord, OutputRef, Transaction
-from planetmint.model.validator import ValidatorSet
+from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.rules import decode_transaction
 from tests.differential import environments
-from tests.differential.chains import DIALECTS
+from tests.differential.chains import DIALECTS, VALIDATORS
 from tests.differential.differences import Answer, Comparison, find_difference
 from tests.differential.generate import Case, Scenario, scenarios
 from tests.differential.wire import Json
@@ -42,6 +44,7 @@ class Ledger:
     def __init__(self) -> None:
         self._transactions: set[str] = set()
         self._outputs: dict[OutputRef, OutputRecord] = {}
+        self._elections: dict[str, ElectionRecord] = {}
 
     def has_transaction(self, transaction_id: str) -> bool:
         """See `StateView`."""
@@ -52,8 +55,20 @@ class Ledger:
         return self._outputs.get(ref)
 
     def validators(self) -> ValidatorSet:
-        """Nobody: no operation here asks."""
-        return ()
+        """See `StateView`."""
+        return tuple(Validator(key.raw, power) for key, power in VALIDATORS)
+
+    def validator_changes(self) -> tuple[int, ...]:
+        """See `StateView`."""
+        return (1,)
+
+    def election(self, election_id: str) -> ElectionRecord | None:
+        """See `StateView`."""
+        return self._elections.get(election_id)
+
+    def chain(self) -> ChainRecord:
+        """See `StateView`."""
+        return ChainRecord("differential")
 
     def commit(self, transactions: Sequence[Transaction]) -> None:
         """Apply one block.
@@ -66,6 +81,7 @@ class Ledger:
             if verdict is not None:
                 raise ContextRefused(f"{transaction.id}: {verdict.code}: {verdict.reason}")
         self._transactions.update(transaction.id for transaction in transactions)
+        self._elections.update((record.election_id, record) for record in result.elections)
         self._outputs.update((record.ref, record) for record in result.created)
         for spend in result.spent:
             self._outputs[spend.ref] = self._outputs[spend.ref]._replace(spender=spend.spender)
@@ -143,14 +159,25 @@ class Oracle:
         )
         self.versions: dict[str, str] = self._read()["versions"]
 
-    def judge(self, context: Sequence[Json], block: Sequence[Json], texts: Sequence[str]) -> list[Answer]:
+    def judge(
+        self,
+        context: Sequence[Json],
+        block: Sequence[Json],
+        texts: Sequence[str],
+        validators: Sequence[tuple[bytes, int]] = tuple((key.raw, power) for key, power in VALIDATORS),
+    ) -> list[Answer]:
         """The published verdict on each text.
 
         Raises:
             RuntimeError: The worker has ended.
         """
         assert self._process.stdin is not None
-        request = {"context": list(context), "block": list(block), "candidates": list(texts)}
+        request = {
+            "context": list(context),
+            "block": list(block),
+            "candidates": list(texts),
+            "validators": [[base64.b64encode(key).decode(), power] for key, power in validators],
+        }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answers: list[dict[str, Any]] = self._read()["answers"]

@@ -81,7 +81,9 @@ def _case(chain: Chain) -> Case:
 
 def _draft(chain: Chain) -> Draft:
     while True:
-        operations = ["CREATE"] * 3 + ["TRANSFER"] * 5
+        operations = (
+            ["CREATE"] * 3 + ["TRANSFER"] * 5 + ["VALIDATOR_ELECTION", "CHAIN_MIGRATION_ELECTION", "VOTE", "VOTE"]
+        )
         if chain.dialect.name == "C":
             operations += ["COMPOSE"] * 2 + ["DECOMPOSE"] * 2 + ["CREATE_FROM"]
         draft = chain.draft(chain.rng.choice(operations))

@@ -9,12 +9,26 @@ is in the signature or the id, the result is signed and hashed after the change,
 
 import base64
 import copy
+import dataclasses
 import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.differential.chains import KEYS, MAX_AMOUNT, STRANGER, A, B, C, Chain, Draft, identified
+from tests.differential.chains import (
+    ELECTIONS,
+    KEY_ENCODERS,
+    KEYS,
+    MAX_AMOUNT,
+    STRANGER,
+    VALIDATORS,
+    A,
+    B,
+    C,
+    Chain,
+    Draft,
+    identified,
+)
 from tests.differential.wire import (
     Json,
     Key,
@@ -231,7 +245,7 @@ def operation_changed(chain: Chain, draft: Draft) -> Made:
         "TRANSFER",
         "CREATE",
     ]
-    names += ["COMPOSE", "DECOMPOSE"]
+    names += ["COMPOSE", "DECOMPOSE", "VOTE", *ELECTIONS]
     body["operation"] = chain.rng.choice([name for name in names if name != body["operation"]])
     return _finished(draft, body)
 
@@ -267,7 +281,7 @@ def amount_respelled(chain: Chain, draft: Draft) -> Made:
 @mutator
 def amounts_unbalanced(chain: Chain, draft: Draft) -> Made:
     body = _changed(draft)
-    if body["operation"] != "TRANSFER" and not (body["operation"] == "CREATE" and draft.spends):
+    if body["operation"] not in ("TRANSFER", "VOTE") and not (body["operation"] == "CREATE" and draft.spends):
         return None
     change = chain.rng.randrange(3)
     output = chain.rng.choice(body["outputs"])
@@ -678,6 +692,129 @@ def public_keys_odd(chain: Chain, draft: Draft) -> Made:
         ["0" * 44], ["1" * 44], [None], ["x"], keys[0], [[keys[0]]], {}, [keys[0] + "\n"], [" " + keys[0]],
     )  # fmt: skip
     output["public_keys"] = chain.rng.choice(odd)
+    return _finished(draft, body)
+
+
+# Elections and votes
+
+
+def _election_data(chain: Chain, body: Json) -> Json:
+    asset = body[chain.dialect.asset_member]
+    return (asset[0] if chain.dialect is C else asset)["data"]
+
+
+@mutator
+def election_member_odd(chain: Chain, draft: Draft) -> Made:
+    """A member inside of the data of an election, missing, unknown or of another type."""
+    body = _changed(draft)
+    if body["operation"] not in ELECTIONS:
+        return None
+    rng, data = chain.rng, _election_data(chain, body)
+    if rng.random() < 0.2:
+        data[rng.choice(("extra", "power", "seed", "public_key", ""))] = rng.choice(ODD_VALUES)
+        return _finished(draft, body)
+    path = rng.choice(list(_paths(data)) or [("extra",)])
+    parent = _at(data, path[:-1])
+    if rng.random() < 0.25:
+        parent.pop(path[-1], None)
+    else:
+        parent[path[-1]] = rng.choice(ODD_VALUES)
+    return _finished(draft, body)
+
+
+@mutator
+def candidate_odd(chain: Chain, draft: Draft) -> Made:
+    """A key of another length, spelling or encoding, or a power that is not allowed."""
+    body = _changed(draft)
+    if body["operation"] != "VALIDATOR_ELECTION":
+        return None
+    rng, data = chain.rng, _election_data(chain, body)
+    if rng.random() < 0.5:
+        total = sum(power for _, power in VALIDATORS)
+        data["power"] = rng.choice((0, 0, 0, 0, total // 3 + 1, total, -1, 2**63, 2**60, 10**30, 1.0, "1", True))
+        return _finished(draft, body)
+    encode, kind = rng.choice(KEY_ENCODERS)
+    if rng.random() < 0.3:
+        # What nobody but the node minds: a stranger to be removed, and a blank before the key.
+        blank, data["power"] = rng.choice((("", 0), (" ", 1)))
+        encode, kind = KEY_ENCODERS[-1]
+        data["public_key"] = {"type": kind, "value": blank + encode(STRANGER.raw).decode()}
+        return _finished(draft, body)
+    raw = rng.choice((KEYS[0].raw[:31], KEYS[0].raw + b"x", bytes(32), KEYS[1].raw, KEYS[2].raw, KEYS[3].raw))
+    text = encode(raw).decode()
+    spellings = (
+        text,
+        text.lower(),
+        text.rstrip("="),
+        text + "=",
+        f" {text}",
+        f"{text}\n",
+        text[:-1],
+        text * 2,
+        "\u00e9",
+    )
+    data["public_key"] = {
+        "type": rng.choice((kind, kind, kind, "ed25519-base58", "secp256k1", "")),
+        "value": rng.choice(spellings),
+    }
+    return _finished(draft, body)
+
+
+@mutator
+def voters_odd(chain: Chain, draft: Draft) -> Made:
+    """Outputs of an election that are not the validators with their power."""
+    body = _changed(draft)
+    if body["operation"] not in ELECTIONS:
+        return None
+    rng, outputs = chain.rng, body["outputs"]
+    place = rng.randrange(len(outputs))
+    how = rng.randrange(6)
+    if how == 0:
+        del outputs[place]
+    elif how == 1:
+        outputs.append(chain.output(5, STRANGER))
+    elif how == 2:
+        outputs[place]["amount"] = str(int(outputs[place]["amount"]) + rng.choice((-1, 1)))
+    elif how == 3:
+        outputs.append(copy.deepcopy(outputs[place]))
+    elif how == 4:
+        outputs[place] = chain.output(int(outputs[place]["amount"]), STRANGER)
+    else:
+        outputs[place] = chain.output(int(outputs[place]["amount"]), Threshold(1, (KEYS[0], KEYS[1])))
+    return _finished(draft, body)
+
+
+@mutator
+def initiator_odd(chain: Chain, draft: Draft) -> Made:
+    """An election by a stranger, by two, or in another's name."""
+    body = _changed(draft)
+    if body["operation"] not in ELECTIONS:
+        return None
+    rng = chain.rng
+    first, second = (key for key, _ in rng.sample(VALIDATORS, 2))
+    owners = rng.choice(([STRANGER], [first, second], [first, STRANGER], [first]))
+    signers = owners if rng.random() < 0.6 else [STRANGER]
+    body["inputs"][0]["owners_before"] = [key.text for key in owners]
+    other = dataclasses.replace(draft, signing=[(n_of_n(signers), None)])
+    return _finished(other, body)
+
+
+@mutator
+def vote_outputs_odd(chain: Chain, draft: Draft) -> Made:
+    """Outputs of a VOTE for several, for nobody, or with other amounts."""
+    body = _changed(draft)
+    if body["operation"] != "VOTE":
+        return None
+    output = body["outputs"][0]
+    how = chain.rng.randrange(4)
+    if how == 0:
+        body["outputs"][0] = chain.output(int(output["amount"]), Threshold(1, (KEYS[0], KEYS[1])))
+    elif how == 1:
+        output["public_keys"] = []
+    elif how == 2:
+        output["public_keys"] *= 2
+    else:
+        output["amount"] = str(int(output["amount"]) + 1)
     return _finished(draft, body)
 
 

@@ -6,7 +6,8 @@ project on its path: `python oracle.py bigchaindb|planetmint1|planetmint2`. Pars
 rules are the packages' own code, called as their HTTP view calls it; only the database queries underneath are
 answered from memory. One JSON object per line in and out:
 
-    {"context": [transaction, ...], "block": [transaction, ...], "candidates": [text, ...]}
+    {"context": [transaction, ...], "block": [transaction, ...], "candidates": [text, ...],
+     "validators": [[base64 of the key, power], ...]}
     {"answers": [{"id": ..., "accepted": ..., "error_class": ..., "message": ..., "caught": ...}, ...]}
 
 `context` holds committed transactions in order, `block` those accepted earlier in the same block, and each
@@ -95,9 +96,14 @@ class Memory:
 
     def __init__(self) -> None:
         self.transactions: dict[str, Json] = {}
+        self.validators: list[Json] = []
 
-    def replace(self, transactions: Iterable[Json]) -> None:
+    def replace(self, transactions: Iterable[Json], validators: Iterable[Sequence[Any]]) -> None:
         self.transactions = {transaction["id"]: transaction for transaction in transactions}
+        self.validators = [
+            {"public_key": {"type": "ed25519-base64", "value": key}, "voting_power": power}
+            for key, power in validators
+        ]
 
     def find(self, transaction_id: str) -> Json | None:
         """A copy, because the packages change what the database hands them."""
@@ -175,6 +181,9 @@ class BigchainDB(Published):
         query.get_transaction.register(Memory, lambda memory, txid: memory.find(txid))
         query.get_asset.register(Memory, lambda memory, txid: None)
         query.get_assets.register(Memory, lambda memory, ids: _assets(memory, ids))
+        query.get_validator_set.register(
+            Memory, lambda memory, height=None: {"height": 1, "validators": copy.deepcopy(memory.validators)}
+        )
         query.get_metadata.register(Memory, lambda memory, ids, **_: _metadata(memory, ids))
         query.get_spent.register(Memory, lambda memory, txid, output: memory.spenders(txid, output))
 
@@ -350,7 +359,7 @@ def judge(published: Published, text: str, block: Sequence[Json]) -> Json:
 
 
 def _answer(published: Published, request: Json) -> Json:
-    published.memory.replace(request["context"])
+    published.memory.replace(request["context"], request["validators"])
     return {"answers": [judge(published, text, request["block"]) for text in request["candidates"]]}
 
 

@@ -21,7 +21,7 @@ This page is made from `tests/differential/differences.py` by `python -m tests.d
 
 An answer of 500 by a published server counts as a refusal. Outside of the comparison are
 
-- elections and votes;
+- the end of elections, which is compared by vectors;
 - transactions that spend outputs of another dialect: no published server can do that;
 - conditions with 17 to 99 levels of thresholds, which the node refuses (ThresholdTooDeep) and which keep the
   published code busy for minutes or for ever;
