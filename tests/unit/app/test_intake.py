@@ -240,6 +240,14 @@ async def test_the_same_transaction_twice_at_once_enters_once() -> None:
         assert node.lifecycle._waiters == {}
 
 
+async def test_a_refused_copy_does_not_take_the_decoded_transaction_from_the_one_that_waits() -> None:
+    async with running(make_blocks=False) as node:
+        copies = [node.app.submit(ITEMS[0].canonical, Mode.ASYNC) for _ in range(3)]
+        answers = await asyncio.gather(*copies, return_exceptions=True)
+        assert sum(isinstance(answer, DuplicateTransaction) for answer in answers) == 2
+        assert list(node.lifecycle._decoded) == [ITEMS[0].canonical]
+
+
 async def test_a_store_that_cannot_be_read_refuses_the_whole_batch_and_takes_the_next() -> None:
     class Unreadable(FailingStore):
         async def read_state(self, reads: StateReads) -> Snapshot:
@@ -347,6 +355,24 @@ async def test_bulk_lines_on_top_of_a_refused_one_are_judged_without_it() -> Non
             type(None),
         ]
         assert [item.id for item in engine.taken] == [ITEMS[0].id, second.id]
+
+
+async def test_bulk_lines_before_one_that_waits_for_its_parent_do_not_wait_with_it() -> None:
+    parents = [BUILD.create("alice", data="one"), BUILD.create("alice", data="two")]
+    children = [BUILD.transfer([parent.spend()], [(1, "bob")]) for parent in parents]
+    async with slow() as (node, engine, app):
+
+        async def load() -> list[BulkOutcome]:
+            return [outcome async for outcome in app.submit_lines(lines_of(*parents, *children), Mode.SYNC)]
+
+        request = asyncio.ensure_future(load())
+        await until(lambda: len(engine.taken) == 2)
+        await commit(node, parents[0])
+        await until(lambda: len(engine.taken) == 3)
+        assert engine.taken[-1].id == children[0].id
+        await commit(node, parents[1])
+        assert [outcome.error for outcome in await request] == [None] * 4
+        assert node.lifecycle._waiters == {}
 
 
 async def test_bulk_in_trouble_refuses_every_line() -> None:
