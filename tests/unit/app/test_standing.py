@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from planetmint.app import BlockLifecycle, CommittedFeed
+from planetmint.app.standing import Standing
+from planetmint.chain import BlockResult
+from planetmint.model.block import BlockEvents
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.ports.errors import StoreError
@@ -137,3 +140,15 @@ async def test_a_height_at_which_it_was_verified_counts_and_no_other() -> None:
         assert await codes(node.lifecycle, [rival]) == ["DoubleSpend"]
         node.lifecycle.remember(decoded(rival), 1)
         assert await codes(node.lifecycle, [rival]) == ["DoubleSpend"]
+
+
+def test_the_same_id_in_other_bytes_ends_it() -> None:
+    item = decoded(A.create("alice"))
+    standing = Standing()
+    standing.clear(1)
+    standing.found_valid(item, 1)
+    assert standing.holds(item)
+    # A threshold may be signed by others: the block holds the id, but not these bytes, and no input is spent.
+    events = BlockEvents(2, "00" * 32, ())
+    standing.advance(BlockResult(2, (None,), (item,), (), (), "00" * 32, "00" * 32, events))
+    assert not standing.holds(item)
