@@ -156,6 +156,10 @@ end
 
 -- Run `work` in one transaction: true, or false, why nothing was done, and the code of the error where memory ended.
 local function atomically(work, ...)
+    if fiber.set_slice then
+        -- Later servers end fibers that run for a second; many blocks together may take longer.
+        fiber.set_slice({warn = 60, err = 600})
+    end
     box.begin()
     local done, reason = pcall(work, ...)
     if not done then

@@ -43,7 +43,9 @@ def setup_script(user: str) -> str:
 
 def _quoted(text: str) -> str:
     """A text as Lua writes it."""
-    escaped = "".join(f"\\{byte:03d}" if byte < 32 or byte in b"\\'" else chr(byte) for byte in text.encode())
+    escaped = "".join(
+        f"\\{byte:03d}" if not 32 <= byte < 127 or byte in b"\\'" else chr(byte) for byte in text.encode()
+    )
     return f"'{escaped}'"
 
 
