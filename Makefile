@@ -9,10 +9,10 @@ DEV_STAMP := $(VENV)/.ready-dev
 ENGINE := $(BIN)/cometbft
 GO ?=
 
-.PHONY: help run node engine test test-unit lint format bench differential crash e2e lock proto docs clean
+.PHONY: help run node engine test test-unit lint format bench differential crash e2e image lock proto docs clean
 
 help: ## List what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(STAMP) ## Set everything up and start the embedded node (9984, stream 9985)
 	$(BIN)/planetmint start
@@ -51,6 +51,9 @@ crash: $(DEV_STAMP) ## 100 kills at random moments under load
 
 e2e: $(DEV_STAMP) $(ENGINE) ## Faults of four real nodes: killed, hung, cut off, two halves; a table of what it cost
 	$(BIN)/python -m tests.e2e $(E2E)
+
+image: $(DEV_STAMP) ## Build the container image on a bare Debian and run it (needs root and buildah)
+	$(BIN)/python -m tests.e2e.image
 
 proto: $(VENV)/bin/python ## Write the code of the ABCI messages again from their .proto file
 	$(BIN)/python -m tests.support.make_proto
