@@ -115,3 +115,30 @@ def test_elections_4_a_network_migrates_and_heights_go_on(network: Network) -> N
     assert network.nodes[0].post(transfer).status_code == 202
     network.stop()
     assert "there is nothing to do" in network.nodes[0].run("election", "migrate")
+
+
+def test_elections_4_a_node_that_was_away_fetches_the_deciding_block_from_halted_ones(tmp_path: Path) -> None:
+    with Network(tmp_path, 4) as network:
+        away = network.nodes[3]
+        away.stop()
+        decide(network)
+        for node in network.nodes[:3]:
+            until(lambda node=node: refusal(node).status_code == 503, f"node {node.index} halts")  # type: ignore[misc]
+        halted = network.agree(nodes=range(3))
+        away.start()
+        until(lambda: away.height() == halted, "the node that was away has the deciding block")
+        assert refusal(away).status_code == 503
+        assert network.agree() == halted
+        network.stop()
+        for node in network.nodes:
+            node.run("election", "migrate")
+        # Three of four are enough to go on; the fourth comes later.
+        for node in network.nodes[:3]:
+            node.start()
+        for node in network.nodes[:3]:
+            node.wait_ready()
+        after = BUILD.create("alice", data="after")
+        assert network.nodes[0].post(after).status_code == 202
+        away.start().wait_ready()
+        network.wait_for(after)
+        network.agree(above=halted)
