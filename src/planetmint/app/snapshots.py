@@ -31,6 +31,7 @@ from planetmint.chain.derive import Standing, Underivable
 from planetmint.chain.header import header_hash
 from planetmint.model.block import BlockEvents, BlockRecord
 from planetmint.model.election import ChainRecord
+from planetmint.ports.clock import Clock
 from planetmint.ports.errors import StoreError
 from planetmint.ports.feed import EventFeed
 from planetmint.ports.snapshots import ChunkVerdict, Snapshot
@@ -47,6 +48,10 @@ _KEPT_PIECES = 4
 """Packed pieces in memory: whoever joins asks several peers for neighbouring ones."""
 
 _HASH_BYTES = 32
+_MOST_AHEAD = 600 * 1_000_000_000
+"""Nanoseconds by which the newest block of a snapshot may be ahead of this machine's clock. Times are covered by
+no app hash, and a node takes no block that is not later than its newest one."""
+
 _CACHED_BYTES = 16 << 20
 """Of canonical transactions up to which a snapshot's blocks stay in memory until they are written; decoded they
 take some ten times as much. Larger ones are derived twice."""
@@ -226,6 +231,7 @@ class SnapshotService:
         interval: Blocks from one snapshot to the next; 0 makes none.
         taken: Awaited when the store holds a snapshot: the node goes on from it.
         notes: Keeps the places of pieces over a restart.
+        clock: Snapshots that end in the future are refused; without one they are not.
     """
 
     def __init__(
@@ -236,12 +242,14 @@ class SnapshotService:
         interval: int = INTERVAL,
         taken: Callable[[], Awaitable[object]] | None = None,
         notes: Notes | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._spool = spool
         self._interval = interval
         self._taken = taken
         self._notes = notes or NoNotes()
+        self._clock = clock
         self._full: Pieces | None = None
         self._offers: OrderedDict[int, _Offer] = OrderedDict()
         self._packed: OrderedDict[tuple[int, int], bytes] = OrderedDict()
@@ -447,8 +455,7 @@ class SnapshotService:
     def _unpacked(self, index: int) -> bytes:
         return unpack(self._spool.get(index))
 
-    @staticmethod
-    def _check_end(taking: _Taking) -> None:
+    def _check_end(self, taking: _Taking) -> None:
         """All chunks were derived: do they lead to the trusted hash?"""
         taking.reader.finish()
         standing = taking.derivation.standing
@@ -459,6 +466,8 @@ class SnapshotService:
             raise Underivable(f"it ends at the engine's height {engine_height}")
         if standing.head.app_hash != taking.app_hash.hex():
             raise Underivable("it does not lead to the app hash that the engine trusts")
+        if self._clock is not None and standing.head.time > self._clock.now() + _MOST_AHEAD:
+            raise Underivable("its newest block is of the future")
 
     async def _write(self, taking: _Taking) -> None:
         """Fill the store with what was derived."""

@@ -14,6 +14,7 @@ from planetmint.app.snapshots import SnapshotService
 from planetmint.ports.errors import StoreError, StoreFull
 from planetmint.ports.store import Store
 from planetmint.runtime.backends import StoreKeeper
+from planetmint.runtime.clock import SystemClock
 from planetmint.runtime.files import sync_folder, write_whole
 from planetmint.runtime.settings import ConfigurationError, Settings
 
@@ -112,6 +113,7 @@ def make_snapshots(settings: Settings, store: Store) -> SnapshotService:
         FolderSpool(folder / SPOOL_FOLDER),
         interval=settings.consensus.snapshot_interval,
         notes=FileNotes(folder / NOTES_FILE),
+        clock=SystemClock(),
     )
 
 

@@ -2,7 +2,9 @@
 """Snapshots: what one node offers another takes whole or not at all (consensus-and-storage 4, decision D10)."""
 
 import asyncio
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -28,6 +30,7 @@ from planetmint.ports.snapshots import ChunkVerdict, Snapshot
 from planetmint.ports.store import StateReads, Store
 from planetmint.storage.memory import MemoryStore
 from tests.support.chains import BUILDER, MIGRATED_AT, bulky, dump, elected, grow, ordinary
+from tests.support.ledger import StepClock
 
 
 class MemorySpool:
@@ -433,3 +436,38 @@ async def test_while_a_migration_waits_no_snapshots_are_offered() -> None:
     assert await service.offers() == ()
     assert await service.chunk(MIGRATED_AT, 1, 0) is None
     assert await service.chunk(0, 1, 0) is None
+
+
+async def test_a_snapshot_whose_newest_block_is_of_the_future_is_rejected() -> None:
+    store = await opened(ordinary())
+    _, chunks = await served(store, 6)
+    honest = records(chunks)
+    last = honest[-2]
+    assert isinstance(last, ArchivedBlock)
+    for ahead, verdict in ((0, ChunkVerdict.ACCEPTED), (601 * 10**9, ChunkVerdict.REJECTED)):
+        empty = await opened()
+        service = SnapshotService(empty, MemorySpool(), clock=StepClock())
+        forged = last._replace(header=replace(last.header, time=last.header.time + ahead))
+        offered, pieces = resealed(encoded([*honest[:-2], forged, honest[-1]]), 6)
+        assert await service.take(offered, await trusted(store, 6))
+        assert (await give(service, pieces))[-1] is verdict
+        assert (await empty.head() is None) is (verdict is ChunkVerdict.REJECTED)
+
+
+async def test_no_snapshot_with_any_bit_changed_is_believed() -> None:
+    store = await opened(ordinary(), signed=True)
+    snapshot, chunks = await served(store, 6)
+    stream = b"".join(unpack(chunk) for chunk in chunks)
+    app_hash = await trusted(store, 6)
+    seed = random.randrange(2**32)
+    chosen = random.Random(seed)
+    for _ in range(150):
+        place = chosen.randrange(8 * len(stream))
+        changed = bytearray(stream)
+        changed[place >> 3] ^= 1 << (place & 7)
+        empty = await opened()
+        service = SnapshotService(empty, MemorySpool())
+        offered, pieces = resealed(bytes(changed), snapshot.height)
+        assert await service.take(offered, app_hash)
+        assert (await give(service, pieces))[-1] is ChunkVerdict.REJECTED, f"seed {seed}: bit {place}"
+        assert (await empty.founding(), await empty.head()) == (None, None)
