@@ -17,8 +17,8 @@ from planetmint.ports.store import Found
 from planetmint.storage.tarantool import record
 from planetmint.storage.tarantool.session import Session, Value, raw, wire
 
-_ROWS = 2_000
-"""Rows of postings in one request, over all terms."""
+_FEWEST, _MOST = 4, 2_000
+"""Rows of postings in the first request, per term, and in a later one, over all terms: most lists end early."""
 
 _CHECKED = 100
 """Transactions whose texts are looked at together."""
@@ -56,10 +56,12 @@ async def merged(session: Session, terms: Sequence[bytes], after: int) -> AsyncI
     Each comes with the terms that it stands under: bit n for the nth.
     """
     streams = [_Stream(wire(term), 1 << place, after) for place, term in enumerate(terms)]
+    rows = _FEWEST
     while streams:
         hungry = [stream for stream in streams if not stream.waiting and not stream.ended]
         if hungry:
-            await _fetch(session, hungry)
+            await _fetch(session, hungry, rows)
+            rows = min(rows * 4, max(_MOST // len(terms), _FEWEST))
         open_ends = [stream.waiting[-1] for stream in streams if not stream.ended and stream.waiting]
         bound = min(open_ends, default=None)
         masks: dict[int, int] = {}
@@ -73,11 +75,11 @@ async def merged(session: Session, terms: Sequence[bytes], after: int) -> AsyncI
             yield sorted(masks.items())
 
 
-async def _fetch(session: Session, streams: Sequence[_Stream]) -> None:
+async def _fetch(session: Session, streams: Sequence[_Stream], most: int) -> None:
     wanted: list[Value] = []
     for stream in streams:
         wanted += (stream.term, stream.after)
-    answer = await session.call("postings", wanted, max(_ROWS // len(streams), 4))
+    answer = await session.call("postings", wanted, most)
     parts = _list(answer)
     if len(parts) != len(streams):
         raise StoreError("the database answered something else than was asked")

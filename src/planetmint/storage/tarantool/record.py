@@ -99,11 +99,14 @@ def asset_term(asset_id: bytes, code: int) -> bytes:
     return ASSET + bytes((code,)) + asset_id
 
 
+_SHORT = tuple(bytes((0xA0 | size,)) for size in range(32))
+
+
 def _string(data: bytes) -> bytes:
     """A MessagePack string of any bytes."""
     size = len(data)
     if size < 32:
-        return bytes((0xA0 | size,)) + data
+        return _SHORT[size] + data
     if size < 256:
         return bytes((0xD9, size)) + data
     return (_length16(0xDA, size) if size < 65_536 else _length32(0xDB, size)) + data
@@ -306,6 +309,8 @@ def decode_uri(text: str) -> str:
 
 def postings_row(key: bytes, sequences: Sequence[int]) -> bytes:
     """The row of the transactions of one block under a term; `sequences` grow."""
+    if len(sequences) == 1:
+        return b"\x93%b%b\x90" % (_string(key), _packed(sequences[0]))
     gaps = [later - earlier for earlier, later in pairwise(sequences)]
     return b"\x93%b%b" % (_string(key), _packed((sequences[0], gaps))[1:])
 
