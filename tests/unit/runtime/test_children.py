@@ -133,13 +133,17 @@ async def test_a_child_that_does_not_end_is_killed_after_the_grace(
     assert "it is killed" in caplog.text
 
 
-async def test_a_halted_child_can_be_stopped(make: Make) -> None:
-    child = make(FOREVER)
+async def test_a_halted_child_can_be_stopped(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    handles = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\n"
+    child = make(handles + FOREVER)
     await child.start()
+    await until(lambda: "Tester: up" in caplog.text)
     assert child.pid is not None
     os.kill(child.pid, signal.SIGSTOP)
     await child.stop()
-    assert child.pid is None
+    assert "Tester: bye" in caplog.text
+    assert "it is killed" not in caplog.text
 
 
 async def test_stopping_while_it_pauses_starts_nothing_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +239,7 @@ from tests.unit.runtime.test_children import FOREVER, program
 from planetmint.runtime.children import Child
 
 async def main():
-    child = Child(program(Path({str(tmp_path)!r}), FOREVER))
+    child = Child(program(Path({str(tmp_path)!r}), "open('up', 'w').close()\\n" + FOREVER))
     await child.start()
     print(child.pid, flush=True)
     await asyncio.sleep(600)
@@ -245,6 +249,7 @@ asyncio.run(main())
     node = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     assert node.stdout is not None
     pid = int(await node.stdout.readline())
+    await until((tmp_path / "up").exists)
     assert alive(pid)
     node.kill()
     await node.wait()
