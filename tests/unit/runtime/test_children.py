@@ -134,7 +134,7 @@ async def test_a_child_that_does_not_end_is_killed_after_the_grace(
 
 
 async def test_a_halted_child_can_be_stopped(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     handles = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\n"
     child = make(handles + FOREVER)
     await child.start()
