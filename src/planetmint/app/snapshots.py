@@ -470,18 +470,19 @@ class SnapshotService:
             raise Underivable("its newest block is of the future")
 
     async def _write(self, taking: _Taking) -> None:
-        """Fill the store with what was derived."""
-        self._taking = None
+        """Fill the store with what was derived; goes on where an attempt before has ended."""
         standing = taking.derivation.standing
         if standing is None:
             return
         self._spool.mark()
-        writer = LedgerWriter(self._store)
+        stored = await self._store.head()
+        writer = LedgerWriter(self._store, stored=-1 if stored is None else stored.height)
         async for block in self._blocks(taking, writer):
             await writer.add(block)
         await writer.finish(standing.chain_record)
         _log.info("snapshot.taken", height=standing.head.height, app_hash=standing.head.app_hash)
         self._spool.clear()
+        self._taking = None
         if self._taken is not None:
             await self._taken()
 

@@ -138,24 +138,32 @@ class Derivation:
 
 
 class LedgerWriter:
-    """Fills an empty store with blocks that were derived, in batches.
+    """Fills a store with blocks that were derived, in batches.
 
     Every method raises StoreError where the store does not take them after some attempts.
+
+    Args:
+        store: Open for writing.
+        stored: Height of the newest block that is there already, of the same chain; -1 for an empty store.
     """
 
-    def __init__(self, store: Store, watch: Watch = lambda height: None) -> None:
+    def __init__(self, store: Store, *, stored: int = -1) -> None:
         self._store = store
-        self._watch = watch
+        self._stored = stored
         self._batch: list[BlockRecord] = []
         self._transactions = self._bytes = 0
         self._waiting: ChainRecord | None = None
 
     async def begin(self, standing: Standing) -> None:
         """Found the chain; `standing` is the one after block 0."""
-        await self._store.found(standing.founding, standing.head)
+        if self._stored < 0:
+            await self._store.found(standing.founding, standing.head)
 
     async def add(self, block: BlockRecord) -> None:
         """Take the next block."""
+        if block.header.height <= self._stored:
+            self._waiting = block.chain
+            return
         if self._waiting is not None:
             await self._begin_chain(self._waiting)
         self._batch.append(block)
@@ -185,7 +193,6 @@ class LedgerWriter:
         if not self._batch:
             return
         await self._save(self._batch)
-        self._watch(self._batch[-1].header.height)
         self._batch = []
         self._transactions = self._bytes = 0
 

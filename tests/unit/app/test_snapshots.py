@@ -353,6 +353,27 @@ async def test_a_store_that_fails_while_it_is_filled_is_marked_for_the_next_star
     assert not await service.take(snapshot, await trusted(store, 24))
 
 
+async def test_a_store_that_comes_back_is_filled_to_the_end_when_the_chunk_is_given_again() -> None:
+    store = await opened([*elected(), *bulky(20, 500_000)])
+    height = len(elected()) + 20
+    snapshot, chunks = await served(store, height)
+    for batches in range(3):
+        breaking = BreakingStore(batches)
+        await breaking.open()
+        spool = MemorySpool()
+        service = SnapshotService(breaking, spool)
+        assert await service.take(snapshot, await trusted(store, height))
+        await give(service, chunks[:-1])
+        last = len(chunks) - 1
+        with pytest.raises(StoreError, match="the disk is full"):
+            await service.add_chunk(last, chunks[last])
+        assert spool.marked
+        breaking.batches = 1_000
+        assert await service.add_chunk(last, chunks[last]) is ChunkVerdict.ACCEPTED
+        assert not spool.marked
+        assert await dump(breaking, words=()) == await dump(store, words=())
+
+
 async def test_unknown_heights_formats_and_indexes_have_no_chunk() -> None:
     store = await opened(ordinary())
     service = SnapshotService(store, MemorySpool())
