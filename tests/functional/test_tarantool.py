@@ -190,6 +190,23 @@ async def test_save_whose_answer_is_lost_has_landed_or_never_will(tmp_path: Path
             assert (await store.transaction(transaction("a").id) is None) is (head.height == 0)
 
 
+async def test_store_closes_while_the_server_does_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        store = TarantoolStore(server.address)
+        await store.open()
+        await store.found(FOUNDING, header_of(0))
+        server.pause()
+        try:
+            saving = asyncio.create_task(store._write("save", 1, 0, 0, "x" * 8_000_000, "", [], None))
+            await asyncio.sleep(0.1)
+            async with asyncio.timeout(20):
+                await store.close()
+            with pytest.raises(StoreError):
+                await asyncio.wait_for(saving, 5)
+        finally:
+            server.resume()
+
+
 class Relay:
     """Stands between a store and its server, and can hold back what the store says."""
 

@@ -7,7 +7,6 @@ the wire as Latin-1, so that raw bytes arrive as they are; `raw` gives them back
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 from asynctnt import Connection
@@ -76,8 +75,8 @@ class Session:
         """Let go of the connection; may be called twice."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(TarantoolError, OSError):
-                await connection.disconnect()
+            _drop(connection)
+            await asyncio.sleep(0)
 
     async def call(self, name: str, *arguments: Value) -> list[Value]:
         """What procedure `name` returns; StoreError where it could not be asked, or did not answer."""
@@ -94,7 +93,7 @@ class Session:
             # Perhaps nobody is at the other end any more: the next call finds out by a connection of its own.
             if self._connection is connection:
                 self._connection = None
-            connection.close()
+            _drop(connection)
             raise StoreError(f"{self.address} did not answer: {_words(error)}") from error
         except (TarantoolError, OSError) as error:
             raise StoreError(f"{self.address} did not answer: {_words(error)}") from error
@@ -174,6 +173,18 @@ class Session:
                 f"them ({message}): run `planetmint init`, or `planetmint migrate` after an update"
             )
         return StoreError(f"{address} failed: {message}")
+
+
+def _drop(connection: Connection) -> None:
+    """End a connection and the calls that wait for it.
+
+    The library's own ways wait until all is sent, however long a server that does nothing takes to read it.
+    """
+    transport = connection._transport
+    if transport is not None:
+        transport.abort()
+    else:
+        connection.close()
 
 
 def _words(error: BaseException) -> str:
