@@ -9,10 +9,10 @@ from hashlib import sha256
 
 import pytest
 
-from planetmint.app import CommittedFeed
+from planetmint.app import CommittedFeed, snapshots, transfer
 from planetmint.app.snapshots import SnapshotService
+from planetmint.chain import archive
 from planetmint.chain.archive import (
-    PIECE_BYTES,
     ArchivedBlock,
     ArchiveEnd,
     Cutter,
@@ -31,6 +31,17 @@ from planetmint.ports.store import StateReads, Store
 from planetmint.storage.memory import MemoryStore
 from tests.support.chains import BUILDER, MIGRATED_AT, bulky, dump, elected, grow, ordinary
 from tests.support.ledger import StepClock
+
+PIECE_BYTES = 64 << 10
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of a size that does not need chains of megabytes."""
+    for module in (archive, snapshots):
+        monkeypatch.setattr(module, "PIECE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr(transfer, "_BATCH_BLOCKS", 4)
+    monkeypatch.setattr(transfer, "_ATTEMPTS", 2)
 
 
 class MemorySpool:
@@ -168,8 +179,10 @@ async def test_the_taker_holds_what_the_maker_holds(signed: bool) -> None:
     assert (spool.chunks, spool.marked) == ({}, False)
 
 
-async def test_chunks_come_in_any_order_and_more_than_once() -> None:
-    store, empty = await opened(bulky(24, 500_000)), await opened()
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+async def test_chunks_come_in_any_order_and_more_than_once(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "_CACHED_BYTES", kept)
+    store, empty = await opened(bulky(24, 8_000)), await opened()
     snapshot, chunks = await served(store, 24)
     assert snapshot.chunks >= 3
     service = SnapshotService(empty, MemorySpool())
@@ -180,7 +193,7 @@ async def test_chunks_come_in_any_order_and_more_than_once() -> None:
 
 
 async def test_nodes_with_equal_ledgers_offer_equal_snapshots_whenever_they_make_them() -> None:
-    blocks = bulky(40, 300_000)
+    blocks = bulky(40, 5_000)
     late, steady = await opened(blocks), await opened(blocks)
     notes = MemoryNotes()
     for height in (3, 4, 11, 29, 40):
@@ -193,7 +206,7 @@ async def test_nodes_with_equal_ledgers_offer_equal_snapshots_whenever_they_make
 
 
 async def test_a_snapshot_goes_on_where_the_full_pieces_of_the_last_one_end() -> None:
-    store = await opened(bulky(30, 500_000))
+    store = await opened(bulky(30, 8_000))
     notes = MemoryNotes()
     service = SnapshotService(store, MemorySpool(), notes=notes)
     await service.make(20)
@@ -209,12 +222,12 @@ async def test_a_snapshot_goes_on_where_the_full_pieces_of_the_last_one_end() ->
 
 async def test_notes_of_another_chain_or_damaged_ones_are_not_used() -> None:
     notes = MemoryNotes()
-    one = await opened(bulky(20, 500_000, "one"))
+    one = await opened(bulky(20, 8_000, "one"))
     await SnapshotService(one, MemorySpool(), notes=notes).make(20)
     good = notes.data
     assert good is not None
     # The same founding, and other blocks: as after going on from an older backup.
-    other = await opened(bulky(20, 500_000, "other"))
+    other = await opened(bulky(20, 8_000, "other"))
     for data in (good, good[:-1], b"", b"\n", good.replace(b"1 ", b"2 ")):
         notes.data = data
         service = SnapshotService(other, MemorySpool(), notes=notes)
@@ -223,13 +236,13 @@ async def test_notes_of_another_chain_or_damaged_ones_are_not_used() -> None:
 
 
 async def test_pieces_end_anywhere_in_a_block_and_in_the_end_of_the_stream() -> None:
-    base = await opened(bulky(8, 520_000))
+    base = await opened(bulky(8, 8_200))
     _, chunks = await served(base, 8)
     room = PIECE_BYTES - len(unpack(chunks[-1]))
     rests = set()
     # One transaction longer and longer: the last piece ends in it, before, inside and after the stream's end.
     for more in (room - 900, *range(room - 700, room, 90), room + 100):
-        store = await opened([*bulky(8, 520_000), [padded(more)]])
+        store = await opened([*bulky(8, 8_200), [padded(more)]])
         snapshot, chunks = await served(store, 9)
         stream = b"".join(unpack(chunk) for chunk in chunks)
         assert [len(unpack(chunk)) for chunk in chunks[:-1]] == [PIECE_BYTES] * (snapshot.chunks - 1)
@@ -340,7 +353,7 @@ async def test_impossible_offers_and_ledgers_with_blocks_take_nothing() -> None:
 
 
 async def test_a_store_that_fails_while_it_is_filled_is_marked_for_the_next_start() -> None:
-    store, breaking = await opened(bulky(24, 500_000)), BreakingStore(1)
+    store, breaking = await opened(bulky(24, 8_000)), BreakingStore(1)
     await breaking.open()
     snapshot, chunks = await served(store, 24)
     spool = MemorySpool()
@@ -353,8 +366,12 @@ async def test_a_store_that_fails_while_it_is_filled_is_marked_for_the_next_star
     assert not await service.take(snapshot, await trusted(store, 24))
 
 
-async def test_a_store_that_comes_back_is_filled_to_the_end_when_the_chunk_is_given_again() -> None:
-    store = await opened([*elected(), *bulky(20, 500_000)])
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+async def test_a_store_that_comes_back_is_filled_to_the_end_when_the_chunk_is_given_again(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "_CACHED_BYTES", kept)
+    store = await opened([*elected(), *bulky(20, 8_000)])
     height = len(elected()) + 20
     snapshot, chunks = await served(store, height)
     for batches in range(3):
