@@ -4,6 +4,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,3 +216,36 @@ def test_four_validators_agree_on_every_app_hash(folder: Path, backend: str) -> 
         network.wait_for(items[-1])
         assert network.agree() >= len(items)
         assert all(len(node.api.get("/validators").json()) == 4 for node in network.nodes)
+
+
+def test_a_managed_engine_that_cannot_run_is_named_with_its_words_until_it_can(folder: Path) -> None:
+    with Network(folder, 1) as network:
+        (node,) = network.nodes
+        with socket.socket() as taken:
+            until(lambda: _end(node) or _takes(taken, node.p2p_port), "its port is free for a moment")
+            taken.listen()
+            _end(node)
+            until(lambda: "address already in use" in _health(node), "the words of the engine are shown")
+        node.wait_ready()
+        committed(node, "after all")
+
+
+def _end(node: NetworkNode) -> None:
+    """Kill -9 of the engine where it runs at the moment."""
+    pid = node.pid_of(node.home)
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(pid), "the engine ends")
+
+
+def _takes(taken: socket.socket, port: int) -> bool:
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((HOST, port))
+    except OSError:
+        return False
+    return True
+
+
+def _health(node: NetworkNode) -> str:
+    return httpx.get(f"{node.process.base_url}/health/ready", timeout=10, trust_env=False).text

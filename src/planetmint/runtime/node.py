@@ -213,12 +213,21 @@ class Node:
             await lifecycle.load()
         except UnknownRules as error:
             raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
-        home = open_home(settings, make=self._init) if settings.engine_managed else None
-        engine = CometEngine(settings.abci_url, engine_rpc(settings), snapshots=snapshots, restored=lifecycle.load)
+        child: Child | None = None
+        if settings.engine_managed:
+            home = open_home(settings, make=self._init)
+            child = engine_child(settings, partial(_why_engine_is_held, lifecycle, home))
+        engine = CometEngine(
+            settings.abci_url,
+            engine_rpc(settings),
+            snapshots=snapshots,
+            restored=lifecycle.load,
+            absent=partial(_why_engine_is_absent, child) if child is not None else None,
+        )
         self._stack.push_async_callback(engine.stop)
-        await _listening(engine.start(lifecycle), "abci.port", settings.abci.host, settings.abci.port)
-        if home is not None:
-            await self._start_child(engine_child(settings, partial(_why_engine_is_held, lifecycle, home)))
+        await _listening_for_engine(engine.start(lifecycle), settings)
+        if child is not None:
+            await self._start_child(child)
         await _founded(engine)
         return engine
 
@@ -276,6 +285,12 @@ async def _why_engine_is_held(lifecycle: BlockLifecycle, home: EngineHome) -> st
         f"the chain waits at block {info.height} to go on as `{info.chain.chain_id}`. `planetmint election "
         "migrate` gives the engine the genesis file of that chain; then it is started"
     )
+
+
+def _why_engine_is_absent(child: Child) -> str:
+    if child.trouble is None:
+        return f"{child.program.name} runs and has yet to connect"
+    return f"{child.trouble}; {child.words()}" if child.words() else child.trouble
 
 
 async def _founded(engine: CometEngine) -> None:
@@ -431,6 +446,17 @@ async def _listening(start: Coroutine[None, None, None], setting: str, host: str
         await start
     except OSError as error:
         raise explain(setting, host, port, error) from None
+
+
+async def _listening_for_engine(start: Coroutine[None, None, None], settings: Settings) -> None:
+    """As `_listening` for the engine, which may be met at a socket's path."""
+    if not settings.abci_url.startswith("unix:"):
+        return await _listening(start, "abci.port", settings.abci.host, settings.abci.port)
+    try:
+        await start
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(f"abci.socket: cannot listen at {settings.abci_url} ({reason}).") from None
 
 
 def _bracketed(host: str) -> str:

@@ -40,6 +40,7 @@ class CometEngine:
         *,
         snapshots: Snapshots | None = None,
         restored: Callable[[], Awaitable[object]] | None = None,
+        absent: Callable[[], str] | None = None,
     ) -> None:
         """
         Args:
@@ -47,6 +48,7 @@ class CometEngine:
             rpc: Where the engine's RPC answers: `http://host:port` or `unix:///path`.
             snapshots: Makes and takes snapshots; without it none are offered or taken.
             restored: Makes the life cycle look at the store anew after a snapshot was taken.
+            absent: Says in a sentence why an engine that somebody looks after is not connected.
 
         Raises:
             ValueError: An address of another form.
@@ -55,6 +57,7 @@ class CometEngine:
         self._rpc = RpcClient(read_target(rpc))
         self._snapshots = snapshots
         self._restored = restored
+        self._absent = absent
         self._submissions = Submissions(self._rpc)
         self._connections = 0
         self._status: EngineStatus | None = None
@@ -113,6 +116,10 @@ class CometEngine:
         return self._engine_trouble()
 
     def _engine_trouble(self) -> str | None:
+        if not self._connections and self._absent is not None:
+            return f"the consensus engine is not connected: {self._absent()}"
+        if not self._connections and self._absent is not None:
+            return f"the consensus engine is not connected: {self._absent()}"
         if not self._connections:
             return (
                 f'the consensus engine is not connected: start CometBFT with proxy_app = "{self.address}"; '
