@@ -40,6 +40,10 @@ def wire(data: bytes) -> str:
     return data.decode(_ENCODING)
 
 
+_REFUSALS = 20
+"""So many times a login may be refused while a server starts, where attempts have no other end."""
+
+
 class Session:
     """One connection; many calls may be under way.
 
@@ -60,14 +64,15 @@ class Session:
         Raises:
             StoreError: No server, or it does not let us in; the message says what to do.
         """
-        tries = 0
+        tries = refusals = 0
         while True:
             try:
                 await self._connect()
                 return
-            except StoreError:
+            except StoreError as error:
                 tries += 1
-                if tries == self.address.max_tries:
+                refusals += getattr(error.__cause__, "code", None) in _LOGIN
+                if tries == self.address.max_tries or refusals == _REFUSALS:
                     raise
             await asyncio.sleep(self.address.reconnect_delay)
 
