@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -157,6 +158,11 @@ class NetworkNode:
         if ended.returncode != 0:
             raise NodeFailed(f"planetmint {' '.join(arguments)} ended with {ended.returncode}\n{ended.stderr}")
         return ended.stdout
+
+    def prepare(self) -> None:
+        """Make its database and its engine's home, and keep what it shows to the others."""
+        self.run("init", "--join")
+        self.shown = json.loads(self.run("network", "show"))
 
     def configure_engine(self, values: Values) -> None:
         """Change lines of the engine's settings; for its next start."""
@@ -315,13 +321,12 @@ class Network:
 
     def found(self) -> Self:
         """Make every home and the genesis file by the commands that operators use; starts nothing."""
-        for node in self.nodes:
-            node.run("init", "--join")
-            node.shown = json.loads(node.run("network", "show"))
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            list(pool.map(NetworkNode.prepare, self.nodes))
         keys = itertools.chain.from_iterable(("--validator", node.shown["validator"]) for node in self.nodes)
         self.nodes[0].run("network", "found", "--output", str(self.genesis), *keys)
-        for node in self.nodes:
-            self._join(node)
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            list(pool.map(self._join, self.nodes))
         return self
 
     def start(self) -> Self:
@@ -339,8 +344,7 @@ class Network:
             flags: Further flags of `network join`, such as those of state sync.
         """
         node = self._make_node()
-        node.run("init", "--join")
-        node.shown = json.loads(node.run("network", "show"))
+        node.prepare()
         self.nodes.append(node)
         self._join(node, *flags)
         return node
