@@ -21,6 +21,8 @@ from planetmint.model.parameters import ChainParameters
 from tests.support import app_hash, elections
 from tests.support.history import whole
 from tests.support.ledger import PUBLIC
+from tests.support.long_history import long_history, write
+from tests.support.tarantool import running
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +32,19 @@ ENVIRONMENTS = {
     "turkish, west": {"PYTHONHASHSEED": "4242", "LC_ALL": "tr_TR.UTF-8", "TZ": "America/St_Johns"},
     "random, no docstrings": {"PYTHONHASHSEED": "random", "LC_ALL": "POSIX", "TZ": "", "PYTHONOPTIMIZE": "2"},
 }
+
+
+LONG = 2_000
+"""Blocks of the long history."""
+
+LONG_RUNS = [
+    ("memory", "plain"),
+    ("memory", "random, no docstrings"),
+    ("sqlite", "utf-8, east"),
+    ("tarantool", "turkish, west"),
+    ("solo", "random, no docstrings"),
+]
+"""Each kind of store, and the embedded producer, with environments that have little in common."""
 
 
 def expected() -> dict[str, Any]:
@@ -87,3 +102,41 @@ def test_headers_are_equal_on_every_backend(tmp_path: Path) -> None:
     second = played("sqlite", tmp_path, ENVIRONMENTS["utf-8, east"])["headers"]
     assert first == second
     assert len(set(first)) == len(whole())
+
+
+def test_two_thousand_blocks_lead_every_store_and_the_producer_to_the_same_hashes_everywhere(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "blocks.json"
+    write(file, long_history(LONG))
+    with running(tmp_path / "server") as server:
+        address = server.address
+        places = {"sqlite": str(tmp_path), "tarantool": f"{address.socket}?{address.password}"}
+        processes = [
+            start(backend, places.get(backend, ""), file, ENVIRONMENTS[environment])
+            for backend, environment in LONG_RUNS
+        ]
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(LONG_RUNS)
+    found = {run: json.loads(text.splitlines()[-1]) for run, text in zip(LONG_RUNS, outputs, strict=True)}
+    first = found["memory", "plain"]
+    assert len(set(first["app_hashes"])) == LONG + 1, "every block accepts something"
+    assert {"DoubleSpend", "SchemaValidationError"} <= {
+        code for block in first["verdicts"] for code in block if code
+    }
+    assert first["end"] == ["tests-migrated-at-height-1910", 1911, [10, 3]]
+    for run, other in found.items():
+        # The producer makes the headers by its own clock, and is not handed what is no transaction.
+        assert all(other[name] == first[name] for name in other), f"{run} differs"
+
+
+def start(backend: str, place: str, file: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
+    """A process that plays a file of blocks in this environment."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTHON"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.long_history", backend, place, str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**inherited, **environment},
+    )

@@ -10,6 +10,7 @@ import json
 import locale
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -95,30 +96,46 @@ def _without_keys(wire: Wire) -> None:
 
 async def play(store: Store) -> dict[str, list[object]]:
     """Play the history; app hash, header hash and verdicts of every block."""
+    raws = ([item if isinstance(item, bytes) else item.canonical for item, _ in block] for block in whole())
+    return await play_blocks(store, raws)
+
+
+async def play_blocks(store: Store, blocks: Iterable[Sequence[bytes]]) -> dict[str, list[object]]:
+    """Play blocks on an empty store, carrying migrations out.
+
+    Returns:
+        App hash, header hash and verdicts of each; name, shift and powers of the chain in the end.
+    """
     hashes: list[object] = []
     headers: list[object] = []
     verdicts: list[object] = []
     async with running(store, make_blocks=False) as node:
         hashes.append((await standing(node)).app_hash)
-        for height, block in enumerate(whole(), 1):
+        for height, raws in enumerate(blocks, 1):
             chain = (await standing(node)).chain
             if not chain.synced:
                 await node.lifecycle.begin_chain(chain.chain_id, await node.store.validators())
-            raws = [item if isinstance(item, bytes) else item.canonical for item, _ in block]
             outcome = await node.lifecycle.finalize_block(height, START + height, PUBLIC, raws)
             await node.lifecycle.commit(sign_header(node.lifecycle.header(), SECRET))
             hashes.append(outcome.app_hash)
             head = await node.store.head()
             headers.append(None if head is None else header_hash(head))
             verdicts.append([None if verdict is None else verdict.code for verdict in outcome.verdicts])
-    return {"app_hashes": hashes, "headers": headers, "verdicts": verdicts}
+        info = await standing(node)
+    end: list[object] = [info.chain.chain_id, info.chain.shift, [power for _, power in info.validators]]
+    return {"app_hashes": hashes, "headers": headers, "verdicts": verdicts, "end": end}
+
+
+def take_on_environment() -> None:
+    """Let the process's locale and time zone be those of its environment."""
+    with suppress(locale.Error):  # the machine may not have it
+        locale.setlocale(locale.LC_ALL, "")
+    time.tzset()
 
 
 def main(backend: str, folder: str) -> None:
     """Play the history in this process's own environment."""
-    with suppress(locale.Error):  # the machine may not have it
-        locale.setlocale(locale.LC_ALL, "")
-    time.tzset()
+    take_on_environment()
     store: Store = MemoryStore() if backend == "memory" else SqliteStore(Path(folder) / "ledger.db")
     print(json.dumps(asyncio.run(play(store))))
 
