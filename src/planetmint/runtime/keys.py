@@ -7,7 +7,7 @@ A later promotion to CometBFT reuses the file as it is. Source: elections-and-op
 import base64
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _ADDRESS_BYTES = 20
 class ValidatorKey:
     """An Ed25519 key: `secret` is 64 bytes (seed and public key), `public` its last 32."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
 
     @property
     def public(self) -> bytes:
