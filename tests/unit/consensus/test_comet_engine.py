@@ -285,6 +285,14 @@ async def test_stopping_answers_who_waits_and_takes_nothing_more() -> None:
         await node.engine.stop()
 
 
+async def test_who_looks_after_the_engine_says_why_it_is_absent() -> None:
+    engine = CometEngine("tcp://127.0.0.1:0", "http://127.0.0.1:1", absent=lambda: "it is started again in 2 s")
+    async with comet_node(connect=False) as node:
+        await engine.start(node.lifecycle)
+        assert engine.trouble == "the consensus engine is not connected: it is started again in 2 s"
+        await engine.stop()
+
+
 async def test_stopping_before_the_start_is_harmless() -> None:
     engine = CometEngine("tcp://127.0.0.1:0", "http://127.0.0.1:1")
     assert "not begun" in str(engine.trouble)

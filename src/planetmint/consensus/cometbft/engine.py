@@ -118,8 +118,6 @@ class CometEngine:
     def _engine_trouble(self) -> str | None:
         if not self._connections and self._absent is not None:
             return f"the consensus engine is not connected: {self._absent()}"
-        if not self._connections and self._absent is not None:
-            return f"the consensus engine is not connected: {self._absent()}"
         if not self._connections:
             return (
                 f'the consensus engine is not connected: start CometBFT with proxy_app = "{self.address}"; '
