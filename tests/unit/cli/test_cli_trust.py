@@ -418,3 +418,57 @@ def test_an_engine_that_does_not_answer_is_no_difference(
 )
 def test_the_engines_times_are_read_to_the_nanosecond(text: str, expected: int) -> None:
     assert nanoseconds(text) == expected
+
+
+class Health(BaseHTTPRequestHandler):
+    """Answers as the Web API does about the node's health."""
+
+    ready: ClassVar[bool] = True
+
+    def do_GET(self) -> None:
+        assert self.path == "/health/ready"
+        body = json.dumps({"ready": self.ready, "detail": "these are the node's words"}).encode()
+        self.send_response(200 if self.ready else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("ready", "engine", "code"), [(True, "solo", 0), (False, "solo", 4), (True, "cometbft", 4)]
+)
+def test_the_exit_code_of_status_tells_whether_the_node_is_well(
+    ready: bool, engine: str, code: int, data: Path, planetmint: Planetmint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(data, ordinary(), signed=engine == "solo")
+    monkeypatch.setattr(Health, "ready", ready)
+    monkeypatch.setenv("PLANETMINT_CONSENSUS_ENGINE", engine)
+    monkeypatch.setenv("PLANETMINT_TENDERMINT_PORT", "9")
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        monkeypatch.setenv("PLANETMINT_SERVER_BIND", f"127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        outcome = planetmint("status")
+        told = json.loads(planetmint("status", "--json").out)
+        server.shutdown()
+        thread.join()
+    assert (outcome.code, told["exit_code"]) == (code, code)
+    assert "running, these are the node's words" in outcome.out
+    assert told["node"]["ready"] is ready
+
+
+def test_status_of_a_running_node_without_a_readable_database_is_trouble(
+    data: Path, planetmint: Planetmint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        monkeypatch.setenv("PLANETMINT_SERVER_BIND", f"127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        outcome = planetmint("status")
+        server.shutdown()
+        thread.join()
+    assert outcome.code == 4
+    assert "There is no database" in outcome.out
