@@ -324,14 +324,20 @@ def terms_of(transaction: Transaction) -> set[bytes]:
     if transaction.metadata is not None:
         _add_words(terms, METADATA_WORD, tokens_of(transaction.metadata))
     if transaction.operation in CONTENT_OPERATIONS:
-        terms.update(term(ASSET_CONTENT, item.data) for item in transaction.assets if isinstance(item.data, str))
+        for asset in transaction.assets:
+            if isinstance(asset.data, str):
+                terms.add(term(ASSET_CONTENT, asset.data))
         if isinstance(transaction.metadata, str):
             terms.add(term(METADATA_CONTENT, transaction.metadata))
     return terms
 
 
 def _add_words(terms: set[bytes], kind: bytes, tokens: Sequence[str]) -> None:
-    terms.update(term(kind, token) for token in set(tokens) if token != LEAF_BREAK)
+    for token in set(tokens):
+        if len(token) <= _LONGEST_TERM and token.isascii():
+            terms.add(kind + token.encode())
+        elif token != LEAF_BREAK:
+            terms.add(term(kind, token))
 
 
 def keys_by_transaction(block: BlockRecord) -> Mapping[str, Sequence[str]]:
@@ -344,10 +350,10 @@ def keys_by_transaction(block: BlockRecord) -> Mapping[str, Sequence[str]]:
 
 def postings_of(first: int, terms: Iterable[set[bytes]]) -> dict[bytes, list[int]]:
     """Numbers of a block's transactions by term; `terms` of each, in block order."""
-    postings: dict[bytes, list[int]] = {}
+    postings: dict[bytes, list[int]] = defaultdict(list)
     for sequence, own in enumerate(terms, first):
         for key in own:
-            postings.setdefault(key, []).append(sequence)
+            postings[key].append(sequence)
     return postings
 
 
@@ -393,6 +399,11 @@ class Batch:
             save.elections += (_id(election.election_id), encode(election))
         if block.chain is not None:
             save.chain = encode(block.chain)
+
+    @property
+    def end(self) -> tuple[int, int, int]:
+        """Where the ledger ends with these blocks, as the arguments of the next batch."""
+        return self._height, self._next, self._postings
 
     def _add_transactions(self, block: BlockRecord) -> dict[str, int]:
         """Add the transactions' rows; their numbers by their ids."""

@@ -58,6 +58,8 @@ class TarantoolStore:
         self._in_doubt = False
         self._settling = asyncio.Lock()
         self._sets: tuple[int, ValidatorSet] = (-1, ())
+        # After a save of our own: where the ledger ends. Only we can have added to it if the next save is taken.
+        self._end: tuple[int, int, int] | None = None
 
     async def open(self) -> None:
         """See `Store`. Retries, as often as the address says, while the server starts."""
@@ -70,7 +72,7 @@ class TarantoolStore:
         except BaseException:
             await session.close()
             raise
-        self._session, self._in_doubt = session, False
+        self._session, self._in_doubt, self._end = session, False, None
 
     async def close(self) -> None:
         """See `Store`."""
@@ -101,10 +103,8 @@ class TarantoolStore:
         """See `Store`."""
         if not blocks:
             return
-        end = _row(await self._one("head"))
-        if end is None:
-            raise StoreError("no chain is founded here")
-        batch = record.Batch(end[0] + 1, end[1], end[2])
+        end, self._end = self._end or await self._read_end(), None
+        batch = record.Batch(*end)
         for block in blocks:
             batch.add(block, await _terms(block))
         save = batch.save
@@ -119,6 +119,7 @@ class TarantoolStore:
             elections,
             None if save.chain is None else wire(save.chain),
         )
+        self._end = batch.end
 
     async def begin_chain(self, chain: ChainRecord) -> None:
         """See `Store`."""
@@ -286,6 +287,13 @@ class TarantoolStore:
         _check_writable(about, self.address)
         answer = await session.call("fence", self._owner)
         self._epoch = int(answer[0])
+
+    async def _read_end(self) -> tuple[int, int, int]:
+        """Height of the next block, number of its first transaction, rows of postings so far."""
+        row = _row(await self._one("head"))
+        if row is None:
+            raise StoreError("no chain is founded here")
+        return row[0] + 1, row[1], row[2]
 
     async def _about(self, session: Session) -> dict[str, Value]:
         """What the server says of itself once it has started, or has had as many chances as the address gives."""
