@@ -38,7 +38,7 @@ async def save(job: jobs.SaveJob) -> jobs.SaveResult:
 
 
 async def _save_all(store: Store, job: jobs.SaveJob) -> list[float]:
-    founding = found_chain("bench", ChainParameters(), (Validator(bytes(32), 10),), _START)
+    founding = found_chain("bench", ChainParameters(), (Validator(b"\x01" * 32, 10),), _START)
     head = founding_header(founding, b"")
     await store.found(founding, head)
     texts = read_transactions(Path(job.file), 0, job.blocks * job.lines)

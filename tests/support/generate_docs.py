@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Write the generated parts of the documentation again: `python -m tests.support.generate_docs`, by `make docs`."""
+"""Write the generated parts of the documentation again: `python -m tests.support.generate_docs` (`make docs`)."""
 
 from pathlib import Path
 

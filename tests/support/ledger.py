@@ -21,6 +21,8 @@ from planetmint.storage.memory import MemoryStore
 
 PUBLIC, SECRET = crypto_sign_seed_keypair(sha256(b"tests/validator").digest())
 START = 1_700_000_000_000_000_000
+ALONE = (Validator(PUBLIC, 10),)
+"""The validators of a chain that one key makes alone."""
 
 
 class StepClock:
@@ -67,7 +69,7 @@ async def running(
     store: Store | None = None,
     *,
     parameters: ChainParameters | None = None,
-    validators: ValidatorSet = (Validator(PUBLIC, 10),),
+    validators: ValidatorSet = ALONE,
     engine: SoloEngine | None = None,
     commit_timeout: float = 5.0,
     make_blocks: bool = True,

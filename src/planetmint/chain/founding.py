@@ -9,6 +9,7 @@ from planetmint.model import json
 from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import MAX_CHAIN_ID
 from planetmint.model.json import JsonObject
+from planetmint.model.keys import decode_public_key, encode_public_key
 from planetmint.model.parameters import RULES_VERSION, ChainParameters, parameters_from_json
 from planetmint.model.validator import Validator, ValidatorSet
 
@@ -31,10 +32,15 @@ def found_chain(chain_id: str, parameters: ChainParameters, validators: Validato
 
     Raises:
         UnknownRules: Parameters that this version cannot follow.
-        ValueError: A chain id of a wrong length.
+        ValueError: A chain id of a wrong length, or a validator whose key no output can list.
     """
     if not 1 <= len(chain_id) <= MAX_CHAIN_ID:
         raise ValueError(f"a chain id has 1 to {MAX_CHAIN_ID} characters, this one {len(chain_id)}")
+    for validator in validators:
+        # An election gives an output to every validator: one that no output can name would end all elections.
+        if decode_public_key(encode_public_key(validator.public_key)) is None:
+            key = validator.public_key.hex()
+            raise ValueError(f"the validator key {key} is too short in base58: make another one")
     check_parameters(parameters)
     document: JsonObject = {
         "chain_id": chain_id,

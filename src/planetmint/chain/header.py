@@ -35,12 +35,13 @@ def sign_header(header: BlockHeader, secret_key: bytes) -> BlockHeader:
 
 
 def verify_header(header: BlockHeader) -> bool:
-    """Whether the signature is one by the header's own `proposer`."""
+    """Whether the signature is one by the header's own `proposer`, written as the maker wrote it."""
     try:
-        crypto_sign_open(bytes.fromhex(header.signature) + _signed_bytes(header), bytes.fromhex(header.proposer))
+        signature = bytes.fromhex(header.signature)
+        crypto_sign_open(signature + _signed_bytes(header), bytes.fromhex(header.proposer))
     except (BadSignatureError, ValueError):
         return False
-    return True
+    return signature.hex() == header.signature
 
 
 def _signed_bytes(header: BlockHeader) -> bytes:

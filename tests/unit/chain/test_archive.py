@@ -37,7 +37,7 @@ from planetmint.model.election import ChainRecord
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.validator import Validator
 
-FOUNDING = found_chain("archived", ChainParameters(), (Validator(bytes(32), 7),), 1_700_000_000_000_000_000)
+FOUNDING = found_chain("archived", ChainParameters(), (Validator(b"\x01" * 32, 7),), 1_700_000_000_000_000_000)
 FIRST = founding_header(FOUNDING, bytes(32))
 SECOND = BlockHeader(1, 2, "11" * 32, "22" * 32, "33" * 32, "44" * 20, "")
 THIRD = BlockHeader(2, 3, "55" * 32, "66" * 32, "77" * 32, "88" * 32, "99" * 64)

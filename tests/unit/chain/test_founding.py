@@ -95,3 +95,10 @@ def test_chain_ids_have_1_to_50_characters(name: str) -> None:
 def test_rules_and_contracts_that_are_unknown_here_are_refused(parameters: ChainParameters) -> None:
     with pytest.raises(UnknownRules):
         found_chain("test-chain", parameters, VALIDATORS, time=0)
+
+
+def test_validator_whose_key_no_output_can_list_founds_no_chain() -> None:
+    # Base58 gives leading zero bytes a character each: this key has 41, and outputs take 43 or 44.
+    short = Validator(bytes(3) + b"\x01" * 29, 10)
+    with pytest.raises(ValueError, match="too short in base58"):
+        found_chain("test-chain", ChainParameters(), (*VALIDATORS, short), time=5)

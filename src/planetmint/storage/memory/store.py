@@ -224,7 +224,7 @@ class MemoryStore:
             findings.compare(f"{name} in block {height}", kept and kept.spender, spend.spender)
         if block.validators is not None:
             sets = dict(self._sets)
-            findings.compare(f"the validator set that block {height} stores", sets.get(height + 1), block.validators)
+            findings.compare(f"the validator set of block {height}", sets.get(height + 1), block.validators)
         return findings.sentences
 
     async def audit_end(self, end: LedgerEnd) -> tuple[str, ...]:
