@@ -35,7 +35,11 @@ from planetmint.rules import decode_canonical
 
 T = TypeVar("T")
 
+DAMAGE = (StoreError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What reading a damaged record may raise."""
+
 _END_ATTEMPTS = 20
+_NO_TRANSACTION = "0" * 64
 
 
 class Difference(NamedTuple):
@@ -167,14 +171,16 @@ class LedgerCheck:
         """Await a reading; what cannot be read because it is damaged is a difference."""
         try:
             return await reading
-        except (StoreError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except DAMAGE as error:
+            # Where nothing is there to be damaged, the store does not answer at all: that is raised.
+            await self._store.height_of(_NO_TRANSACTION)
             self._differs(height, f"{name} cannot be read: {error}")
             return None
 
     async def _store_head(self) -> BlockHeader | None:
         try:
             return await self._store.head()
-        except (ArithmeticError, LookupError, TypeError, ValueError):
+        except DAMAGE:
             return None
 
     async def _founded(self) -> Standing | None:
@@ -191,6 +197,7 @@ class LedgerCheck:
             self._differs(0, str(error))
             chain = ChainRecord(founding.chain_id)
             standing = Standing(founding, header, founding.validators, (1,), {}, chain, Counts())
+            standing = _goes_on(standing, "0" * 64)
         record = BlockRecord(header, (), (), (), BlockEvents(0, founding.app_hash, ()))
         if self._start == 0:
             await self._audit(record)
@@ -212,7 +219,7 @@ class LedgerCheck:
         while step:
             try:
                 there = await self._store.summary(height + step) is not None
-            except (StoreError, ArithmeticError, LookupError, TypeError, ValueError):
+            except DAMAGE:
                 there = True
             if there and step < 1 << 40:
                 height, step = height + step, step * 2
@@ -242,7 +249,7 @@ class LedgerCheck:
         if height >= self._start:
             await self._audit(sealed)
         self._scratch.apply(sealed)
-        return standing.after(sealed)
+        return _goes_on(standing.after(sealed), record.header.app_hash)
 
     def _check_time(self, standing: Standing, header: BlockHeader) -> None:
         try:
@@ -340,6 +347,20 @@ class LedgerCheck:
             spends=standing.counts.spends,
         )
         return await self._read(None, "what belongs to no block", self._store.audit_end(end)) or ()
+
+
+def _goes_on(standing: Standing, app_hash: str) -> Standing:
+    """The same, with another app hash where the stored one is so damaged that none can follow."""
+    if _is_hash(standing.head.app_hash):
+        return standing
+    return replace(standing, head=replace(standing.head, app_hash=app_hash if _is_hash(app_hash) else "0" * 64))
+
+
+def _is_hash(text: str) -> bool:
+    try:
+        return len(bytes.fromhex(text)) == 32
+    except ValueError:
+        return False
 
 
 def _unchecked(transaction: Transaction) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from planetmint.app import SignatureCache, Verifier
-from planetmint.app.verify import Difference, LedgerCheck, Verified
+from planetmint.app.verify import DAMAGE, Difference, LedgerCheck, Verified
 from planetmint.cli.console import CommandFailed, say, show_json
 from planetmint.cli.engine_client import ask_engine
 from planetmint.cli.progress import Progress
@@ -61,7 +61,7 @@ async def _verify(settings: Settings, start: int, report: Callable[[Difference],
                 head = await store.head()
                 empty = head is None and await store.founding() is None
                 last = None if head is None else head.height
-            except ValueError:
+            except DAMAGE:
                 empty, last = False, None
             if empty:
                 raise CommandFailed("The database holds no chain yet: there is nothing to verify.")

@@ -302,6 +302,35 @@ def test_verify_names_block_and_record_and_exits_with_1(data: Path, planetmint: 
     assert f"block 1: transaction {ids} is damaged" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE blocks SET header = x'00' WHERE height = 6", "block 6: the block cannot be read"),
+        ("UPDATE blocks SET header = x'00' WHERE height = 3", "block 3: the block cannot be read"),
+        ("UPDATE blocks SET header = x'00' WHERE height = 0", "block 0: the block cannot be read"),
+        ("UPDATE chain SET founding = x'7b7d'", "the founding document cannot be read"),
+        ("UPDATE blocks SET ids = x'00' WHERE height = 6", "block 6: "),
+        ("DELETE FROM blocks WHERE height = 6", "table "),
+        ("DELETE FROM blocks WHERE height = 2", "block 2: the block is missing"),
+        ("UPDATE transactions SET body = x'ff' WHERE sequence = 0", "block 1: transaction "),
+        ("UPDATE outputs SET output = x'00'", "table outputs"),
+        ("DELETE FROM spends", "table spends"),
+        ("UPDATE validators SET validators = x'00'", "table validators"),
+    ],
+)
+def test_records_that_cannot_be_read_at_all_are_named(
+    statement: str, named: str, data: Path, planetmint: Planetmint
+) -> None:
+    fill(data, ordinary())
+    with closing(sqlite3.connect(data / "ledger.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(statement)
+    outcome = planetmint("verify")
+    assert outcome.code == 1
+    assert any(line.startswith(named) or f": {named}" in line for line in outcome.err.splitlines()), outcome.err
+    assert json.loads(outcome.out)["differences"] > 0
+
+
 @pytest.mark.parametrize("command", [("verify",), ("backup", "x")])
 def test_without_a_database_there_is_nothing_to_do(
     command: Sequence[str], data: Path, planetmint: Planetmint, monkeypatch: pytest.MonkeyPatch
