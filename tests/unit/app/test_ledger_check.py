@@ -184,6 +184,22 @@ async def test_a_changed_header_is_named_with_its_block(name: str) -> None:
     assert {item.height for item in found} <= {3, 4}
 
 
+async def test_a_header_whose_hash_is_none_is_named_and_the_next_block_is_not_blamed_for_its_own() -> None:
+    store = await showing(ordinary())
+    store.shown[3] = with_header(await block_of(store, 3), app_hash="no hash at all")
+    _, found = await checked(store)
+    assert any(item.height == 3 and "app_hash" in item.text for item in found)
+    assert {item.height for item in found} <= {3, 4}
+
+
+async def test_a_signature_in_other_letters_is_not_the_one_that_was_made() -> None:
+    store = await showing(ordinary())
+    block = await block_of(store, 3)
+    store.shown[3] = with_header(block, signature=block.summary.header.signature.upper())
+    _, found = await checked(store)
+    assert [(item.height, "signature" in item.text) for item in found] == [(3, True)]
+
+
 async def test_where_the_engine_signs_a_changed_time_is_told_by_the_next_block() -> None:
     store = await showing(ordinary(), signed=False)
     block = await block_of(store, 3)
