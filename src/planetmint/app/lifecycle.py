@@ -58,6 +58,18 @@ class _Finalized(NamedTuple):
     candidates: tuple[Candidate, ...]
 
 
+class _Proposed(NamedTuple):
+    """A block that this node proposed on top of the head: what it does if it is decided as it stands.
+
+    Attributes:
+        raws: Its transactions; all of them are accepted.
+    """
+
+    raws: tuple[bytes, ...]
+    candidates: tuple[Transaction, ...]
+    result: BlockResult
+
+
 def reads_of(transactions: Iterable[Transaction]) -> StateReads:
     """What the rules may ask of the committed state about some transactions."""
     ids: set[str] = set()
@@ -86,6 +98,7 @@ class BlockLifecycle:
         self._head: BlockHeader | None = None
         self._chain: ChainRecord | None = None
         self._validators: ValidatorSet = ()
+        self._proposed: _Proposed | None = None
         self._finalized: _Finalized | None = None
         self._doubtful: _Finalized | None = None
 
@@ -124,7 +137,7 @@ class BlockLifecycle:
         view = await self._store.read_state(StateReads((), ()))
         self._founding, self._head = founding, head
         self._chain, self._validators = view.chain(), view.validators()
-        self._finalized = self._doubtful = None
+        self._proposed = self._finalized = self._doubtful = None
         self._standing.clear(head.height)
         self._feed.begin(founding.label, head.height)
         return True
@@ -209,6 +222,8 @@ class BlockLifecycle:
         if self.halted is not None:
             return []
         candidates = await self._candidates(raws)
+        if sum(map(len, raws)) <= max_bytes and self._doubtful is None:
+            return await self._propose(candidates)
         overlay = await self._overlay(candidates)
         chosen: list[bytes] = []
         for raw, candidate in zip(raws, candidates, strict=True):
@@ -222,6 +237,17 @@ class BlockLifecycle:
             chosen.append(raw)
         return chosen
 
+    async def _propose(self, candidates: Sequence[Candidate]) -> list[bytes]:
+        """Propose all that is valid, and keep what the block does: it is most often decided as it is proposed."""
+        head = self._require_head()
+        view = await self._store.read_state(reads_of(_decoded(candidates)))
+        result = execute_block(view, head.height + 1, candidates, head.app_hash, self._verifier.cache.check)
+        raws = tuple(item.canonical for item in result.transactions)
+        # What was left out has no effects: without it the block is the same, and nothing in it is refused.
+        whole = replace(result, verdicts=(None,) * len(raws))
+        self._proposed = _Proposed(raws, result.transactions, whole)
+        return list(raws)
+
     async def process_proposal(self, height: int, raws: Sequence[bytes]) -> bool:
         """See `Lifecycle`: invalid transactions in a block get a verdict and do not stop it."""
         return self.halted is None and height == self._require_head().height + 1
@@ -231,11 +257,17 @@ class BlockLifecycle:
     ) -> FinalizedBlock:
         """See `Lifecycle`."""
         head = self._follows(height, time)
-        candidates = await self._candidates(raws)
-        view = await self._store.read_state(reads_of(_decoded(candidates)))
-        if await self._stored_after_all():
-            raise StoreError(f"block {height} was stored after all, when it was tried before")
-        result = execute_block(view, height, candidates, head.app_hash, self._verifier.cache.check)
+        # While a block is in doubt the store is asked in any case.
+        proposed = self._proposed if self._doubtful is None else None
+        candidates: Sequence[Candidate]
+        if proposed is not None and proposed.raws == tuple(raws):
+            candidates, result = proposed.candidates, proposed.result
+        else:
+            candidates = await self._candidates(raws)
+            view = await self._store.read_state(reads_of(_decoded(candidates)))
+            if await self._stored_after_all():
+                raise StoreError(f"block {height} was stored after all, when it was tried before")
+            result = execute_block(view, height, candidates, head.app_hash, self._verifier.cache.check)
         header = BlockHeader(
             height=height,
             time=time,
@@ -324,7 +356,7 @@ class BlockLifecycle:
         self._chain = block.result.chain or self._chain
         if block.result.validators is not None:
             self._validators = block.result.validators
-        self._finalized = self._doubtful = None
+        self._proposed = self._finalized = self._doubtful = None
         self._standing.advance(block.result)
         self._feed.publish(block.result.events)
         self._wake(block)
