@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.ready-dev
 ENGINE := $(BIN)/cometbft
 GO ?=
 
-.PHONY: help run node engine test test-unit lint format bench differential crash e2e image lock proto docs clean
+.PHONY: help run node engine test test-unit lint format bench differential crash e2e image service lock proto docs clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ e2e: $(DEV_STAMP) $(ENGINE) ## Faults of four real nodes: killed, hung, cut off,
 
 image: $(DEV_STAMP) ## Build the container image on a bare Debian and run it (needs root and buildah)
 	$(BIN)/python -m tests.e2e.image
+
+service: $(DEV_STAMP) ## Install on a bare Debian with systemd, and try the units (needs root)
+	$(BIN)/python -m tests.e2e.service
 
 proto: $(VENV)/bin/python ## Write the code of the ABCI messages again from their .proto file
 	$(BIN)/python -m tests.support.make_proto

@@ -121,7 +121,7 @@ class Container:
 
     def healthy(self) -> int:
         """Exit code of the image's health check."""
-        return self.images.root.beside(*self.images.command(*self._run, "planetmint", "status")).returncode
+        return self.images.root.beside(*self.images.command(*self._run, "healthy")).returncode
 
 
 def post(root: BareRoot) -> int:

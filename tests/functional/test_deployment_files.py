@@ -82,7 +82,7 @@ def test_compose_renders_one_complete_node_with_its_data_in_a_volume() -> None:
     (service,) = document["services"].values()
     assert service["volumes"] == ["data:/var/lib/planetmint"]
     assert service["ports"] == ["127.0.0.1:9984:9984", "127.0.0.1:9985:9985"]
-    assert service["healthcheck"]["test"] == ["CMD", "planetmint", "status"]
+    assert service["healthcheck"]["test"] == ["CMD", "healthy"]
 
 
 def test_compose_renders_four_nodes_that_wait_for_their_founding() -> None:

@@ -28,6 +28,8 @@ BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_SPACES = ("--mount", "--pid", "--ipc", "--uts")
+
 # How packages are reached from here: these alone go into the root.
 _PASSED = re.compile(
     r"(https?|ftp|all|no)_proxy|GOPROXY|GOSUMDB|GONOSUMDB|GOPRIVATE|GOFLAGS|PIP_[A-Z_]+", re.IGNORECASE
@@ -40,53 +42,56 @@ class BareRoot:
 
     Args:
         folder: Where to unpack it; removed at the end.
+        systemd: Whether systemd is installed there and runs, as on a machine of its own.
 
     Attributes:
         path: Its root folder, as seen from here.
         environment: How packages are reached, and where downloads are kept.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, systemd: bool = False) -> None:
         self.path = folder
+        self.environment: dict[str, str] = {}
+        self._systemd = systemd
         self._machine: subprocess.Popen[bytes] | None = None
         self._pid = 0
-        self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self.path.mkdir(parents=True)
         subprocess.run(["tar", "-xpf", str(bare_tar()), "-C", str(self.path)], check=True)
         self._connect()
-        binds = {**caches(), **self._wheels()}
-        lines = [f"mount -t tmpfs tmpfs {self.path}/dev/shm", "ip link set lo up"]
-        for outside, inside in binds.items():
+        if self._systemd:
+            self._install("systemd", "dbus")
+        lines = [f"mount --bind {self.path} {self.path}", f"mount -t tmpfs tmpfs {self.path}/dev/shm"]
+        for outside, inside in {**caches(), **self._wheels()}.items():
             place = self.path / inside.lstrip("/")
             place.mkdir(parents=True, exist_ok=True)
             lines.append(f"mount --bind {shlex.quote(outside)} {shlex.quote(str(place))}")
-        # Process 1 there: it takes care of children that lost their parents.
-        script = "set -e; " + "; ".join(lines) + "; echo up; set +e; while :; do sleep 1; done"
-        proc = f"--mount-proc={self.path}/proc"
+        if self._systemd:
+            lines += [
+                f"mount -t sysfs -o ro sysfs {self.path}/sys",
+                f"mount -t cgroup2 cgroup2 {self.path}/sys/fs/cgroup",
+                f"mount -t tmpfs tmpfs {self.path}/run",
+            ]
+            first = f"cd {self.path}; exec env -i container=other PATH={PATH} chroot . /lib/systemd/systemd >&2"
+        else:
+            # Process 1 there: it takes care of children that lost their parents.
+            first = "while :; do sleep 1; done"
+        script = "set -e; " + "; ".join(lines) + f"; ip link set lo up; echo up; set +e; {first}"
+        # Processes are mounted into the root, not over this machine's: what starts there looks there.
+        spaces = [*_SPACES, "--cgroup", "--net", "--fork", "--kill-child", f"--mount-proc={self.path}/proc"]
         self._machine = subprocess.Popen(
-            [
-                "unshare",
-                "--mount",
-                "--pid",
-                "--net",
-                "--ipc",
-                "--uts",
-                "--fork",
-                "--kill-child",
-                proc,
-                "bash",
-                "-c",
-                script,
-            ],
+            ["unshare", *spaces, "bash", "-c", script],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if self._systemd else None,
         )
         assert self._machine.stdout is not None
         assert self._machine.stdout.readline() == b"up\n"
         children = Path(f"/proc/{self._machine.pid}/task/{self._machine.pid}/children").read_text()
         self._pid = int(children.split()[0])
+        if self._systemd:
+            self._wait_for_systemd()
         return self
 
     def __exit__(
@@ -165,8 +170,23 @@ class BareRoot:
         )  # fmt: skip
 
     def _enter(self, online: bool) -> list[str]:
-        spaces = ["--mount", "--pid", "--ipc", "--uts", *([] if online else ["--net"])]
-        return ["nsenter", "--target", str(self._pid), *spaces]
+        return ["nsenter", "--target", str(self._pid), *_SPACES, "--cgroup", *([] if online else ["--net"])]
+
+    def _install(self, *packages: str) -> None:
+        """Install packages before anything runs there."""
+        words = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {' '.join(packages)}"
+        told = {"DEBIAN_FRONTEND": "noninteractive", "PATH": PATH, **self.environment}
+        done = subprocess.run(
+            ["chroot", str(self.path), "sh", "-c", words],
+            env=told, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+
+    def _wait_for_systemd(self) -> None:
+        deadline = time.monotonic() + 60
+        while (state := self.run("systemctl", "is-system-running", expect=None).stdout.strip()) != "running":
+            assert time.monotonic() < deadline, f"systemd is {state}"
+            time.sleep(0.2)
 
     def _connect(self) -> None:
         """Give the root this machine's way to packages."""

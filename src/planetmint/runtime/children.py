@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planetmint.runtime import leash
+from planetmint.runtime import leash, notify
 from planetmint.runtime.files import write_whole
 from planetmint.runtime.settings import ConfigurationError
 
@@ -212,7 +212,7 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), path, *program.command[1:]),
                 cwd=program.folder,
-                env={**os.environ, **program.environment},
+                env={**_own_environment(), **program.environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -292,6 +292,11 @@ class Child:
     def _kill_if_still(self, process: asyncio.subprocess.Process | None) -> None:
         if process is self._process:
             self._kill()
+
+
+def _own_environment() -> dict[str, str]:
+    """The node's environment without the service manager's socket: Tarantool would report itself there."""
+    return {name: value for name, value in os.environ.items() if name != notify.VARIABLE}
 
 
 async def end_orphan(program: Program) -> None:

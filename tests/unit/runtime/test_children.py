@@ -87,6 +87,18 @@ async def test_a_child_stands_in_a_session_of_its_own_so_that_ctrl_c_reaches_the
     assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid
 
 
+async def test_a_child_cannot_speak_to_the_service_manager_in_place_of_the_node(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tarantool would: it reports its own state where it finds the socket."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    child = make(f"import os; print('told', os.environ.get('NOTIFY_SOCKET'), flush=True); {FOREVER}")
+    await child.start()
+    await until(lambda: "Tester: told" in caplog.text)
+    assert "Tester: told None" in caplog.text
+
+
 async def test_a_killed_child_is_started_again_and_said_so(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     child = make(FOREVER)
     await child.start()
