@@ -20,6 +20,7 @@ SOURCE = "/usr/src/planetmint"
 SCRIPT = f"{SOURCE}/deploy/install"
 SETTINGS = "/etc/planetmint/planetmint.json"
 HTTP = "http://localhost:9984"
+pytestmark = pytest.mark.timeout(1_800)  # with everything to fetch and an engine to build
 STREAM = "ws://localhost:9985/api/v1/streams/valid_transactions"
 
 

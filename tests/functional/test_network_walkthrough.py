@@ -21,6 +21,7 @@ from tests.support.network import until
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "network.md"
 FOUNDERS = ("node1", "node2", "node3", "node4")
 API = "localhost:9984/api/v1"
+pytestmark = pytest.mark.timeout(900)
 STREAM = "ws://{}:9985/api/v1/streams/valid_transactions"
 
 

@@ -62,7 +62,7 @@ class BareRoot:
         self._connect()
         if self._systemd:
             self._install("systemd", "dbus")
-        lines = [f"mount --bind {self.path} {self.path}", f"mount -t tmpfs tmpfs {self.path}/dev/shm"]
+        lines = [f"mount -t tmpfs tmpfs {self.path}/dev/shm"]
         for outside, inside in {**caches(), **self._wheels()}.items():
             place = self.path / inside.lstrip("/")
             place.mkdir(parents=True, exist_ok=True)
