@@ -62,7 +62,9 @@ class BareRoot:
         self._connect()
         if self._systemd:
             self._install("systemd", "dbus")
-        lines = [f"mount -t tmpfs tmpfs {self.path}/dev/shm"]
+        # systemd wants its root to be a mount; processes are mounted below it already, so with what is below.
+        lines = [f"mount --rbind {self.path} {self.path}"] if self._systemd else []
+        lines.append(f"mount -t tmpfs tmpfs {self.path}/dev/shm")
         for outside, inside in {**caches(), **self._wheels()}.items():
             place = self.path / inside.lstrip("/")
             place.mkdir(parents=True, exist_ok=True)
