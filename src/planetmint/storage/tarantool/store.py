@@ -37,6 +37,7 @@ MAX_EVENT_BLOCKS = 1_000
 _MAX_NUMBER = 2**52
 """Greater numbers are no heights, sequence numbers or places."""
 
+_NO_SET: tuple[int, ValidatorSet] = (-1, ())
 _PART = 1_000
 _TURN = 100
 
@@ -57,7 +58,9 @@ class TarantoolStore:
         self._epoch = 0
         self._in_doubt = False
         self._settling = asyncio.Lock()
-        self._sets: tuple[int, ValidatorSet] = (-1, ())
+        # The newest validator set that was read, and its height: it is sent again only where it has changed.
+        self._sets: tuple[int, ValidatorSet] = _NO_SET
+        self._failures = 0
         # After a save of our own: where the ledger ends. Only we can have added to it if the next save is taken.
         self._end: tuple[int, int, int] | None = None
 
@@ -139,14 +142,18 @@ class TarantoolStore:
         ids = {key: item for item in reads.transaction_ids if (key := record.id_bytes(item)) is not None}
         refs = {key: item for item in reads.outputs if (key := record.reference(item)) is not None}
         votes = {key for item in reads.elections if (key := record.id_bytes(item)) is not None}
+        known, failures = self._sets, self._failures
         answer = await self._call(
             "read_state",
             wire(b"".join(ids)),
             wire(b"".join(refs)),
             wire(b"".join(votes)),
-            self._sets[0],
+            known[0],
         )
-        return _checked(lambda: self._snapshot(answer, list(ids.values()), list(refs.values())))
+        snapshot, known = _checked(lambda: _snapshot(answer, list(ids.values()), list(refs.values()), known))
+        if failures == self._failures:
+            self._sets = known
+        return snapshot
 
     async def transaction(self, transaction_id: str) -> bytes | None:
         """See `Store`."""
@@ -336,9 +343,11 @@ class TarantoolStore:
             answer = await self._open.call(name, self._epoch, *arguments)
         except BaseException:
             self._in_doubt = True
+            self._forget_sets()
             raise
         if answer[:1] == [True]:
             return
+        self._forget_sets()
         _, reason, code, *_ = (*answer, "no answer", 0, 0)
         if code in FULL:
             raise self._open.full(str(reason))
@@ -348,20 +357,10 @@ class TarantoolStore:
         if self._in_doubt:
             await self._settle(self._open)
 
-    def _snapshot(self, answer: Sequence[Value], ids: Sequence[str], refs: Sequence[OutputRef]) -> Snapshot:
-        known, outputs, votes, heights, newest, chain = _state(answer)
-        if newest is not None:
-            self._sets = (heights[0], record.decode_validators(raw(newest)))
-        found = {refs[place]: _output(refs[place], *rest) for place, *rest in outputs}
-        elections = [record.decode_election(raw(text)) for text in votes]
-        return Snapshot(
-            frozenset(ids[place] for place in known),
-            found,
-            self._sets[1] if heights else (),
-            tuple(heights),
-            {item.election_id: item for item in elections},
-            ChainRecord("") if chain is None else record.decode_chain(raw(chain)),
-        )
+    def _forget_sets(self) -> None:
+        """Somebody may have read the set of a block while it was being written that is not stored now."""
+        self._sets = _NO_SET
+        self._failures += 1
 
     async def _own(self, keys: Sequence[bytes], codes: Sequence[int]) -> list[int]:
         """Numbers of the transactions that are the assets themselves and of one of some operations."""
@@ -415,6 +414,26 @@ async def _terms(block: BlockRecord) -> list[set[bytes]]:
         if place % _TURN == 0:
             await asyncio.sleep(0)
     return terms
+
+
+def _snapshot(
+    answer: Sequence[Value], ids: Sequence[str], refs: Sequence[OutputRef], known: tuple[int, ValidatorSet]
+) -> tuple[Snapshot, tuple[int, ValidatorSet]]:
+    """The state of an answer, and its newest validator set with its height; `known` where that is not sent."""
+    present, outputs, votes, heights, newest, chain = _state(answer)
+    if newest is not None:
+        known = (heights[0], record.decode_validators(raw(newest)))
+    found = {refs[place]: _output(refs[place], *rest) for place, *rest in outputs}
+    elections = [record.decode_election(raw(text)) for text in votes]
+    snapshot = Snapshot(
+        frozenset(ids[place] for place in present),
+        found,
+        known[1] if heights else (),
+        tuple(heights),
+        {item.election_id: item for item in elections},
+        ChainRecord("") if chain is None else record.decode_chain(raw(chain)),
+    )
+    return snapshot, known
 
 
 def _output(
