@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,53 @@ async def test_a_check_that_does_not_come_is_an_error_in_time(monkeypatch: pytes
         assert node.engine.waiting == 0
         (verdict,) = await comet.check([item.canonical])
         assert verdict.code == 0
+
+
+async def lost_answer(
+    node: CometNode, item: Built
+) -> "asyncio.Task[list[InvalidTransaction | EngineError | None]]":
+    """A submission that reached the engine, whose connection then broke before the answer."""
+    comet = await node.ready()
+    comet.silent = True
+    await node.engine._rpc.status()  # so that there is a connection to use again
+
+    async def taken_and_lost(body: bytes) -> Any:
+        answer = await comet.answer(body)
+        if b"broadcast" in body and comet.posts == [1]:
+            raise ConnectionResetError
+        return answer
+
+    node.rpc.answer = taken_and_lost
+    waits = asyncio.create_task(submit(node, [item]))
+    await until(lambda: item.canonical in comet.cache)
+    await until(lambda: not node.engine._submissions._senders)
+    return waits
+
+
+async def test_a_connection_that_breaks_after_the_engine_took_a_transaction_makes_nobody_its_own_duplicate() -> (
+    None
+):
+    (item,) = creates(1)
+    async with comet_node() as node:
+        waits = await lost_answer(node, item)
+        assert not waits.done()
+        assert node.comet is not None
+        await node.comet.add([item.canonical])
+        assert await waits == [None]
+        assert node.comet.posts == [1]
+
+
+async def test_a_connection_that_breaks_and_a_check_that_does_not_come_are_an_error_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(submissions, "CHECK_TIMEOUT", 0.2)
+    (item,) = creates(1)
+    async with comet_node() as node:
+        (answer,) = await (await lost_answer(node, item))
+        assert type(answer) is EngineError
+        assert "may still" in str(answer)
+        assert node.comet is not None
+        assert node.comet.posts == [1]
 
 
 async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from planetmint.consensus.cometbft.http_client import HttpClient, Target, read_target
+from planetmint.consensus.cometbft.http_client import HttpClient, Target, Unanswered, read_target
 from planetmint.consensus.cometbft.rpc import EngineStatus, RpcClient, TooMany, request_size
 from planetmint.ports.errors import EngineError
 from tests.support.abci import RpcServer
@@ -109,6 +109,48 @@ async def test_a_request_on_a_connection_that_was_just_being_closed_is_sent_agai
     assert await client.post(b"b") == b"b"
     assert server.connections == 2
     client.close()
+
+
+async def test_what_may_go_out_only_once_is_not_sent_again_after_its_bytes_were_written(server: RpcServer) -> None:
+    client = http(server)
+    bodies: list[bytes] = []
+
+    def answer(body: bytes) -> bytes:
+        bodies.append(body)
+        return response(b"200 OK", body)
+
+    def close(body: bytes) -> bytes:
+        bodies.append(body)
+        raise ConnectionResetError
+
+    server.answer = answer
+    await client.post(b"a")
+    for _ in range(2):  # on a connection used before, and on a fresh one
+        server.answer = close
+        with pytest.raises(Unanswered):
+            await client.post(b"b", once=True)
+        server.answer = answer
+    assert await client.post(b"c", once=True) == b"c"
+    assert bodies == [b"a", b"b", b"b", b"c"]
+    client.close()
+
+
+async def test_what_may_go_out_only_once_takes_a_new_connection_where_nothing_was_written(
+    server: RpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = http(server)
+    server.answer = lambda body: response(b"200 OK", body)
+    await client.post(b"a")
+    (exchange,) = client._idle
+    exchange.close()
+    monkeypatch.setattr(exchange, "keep", True)  # as where the loop has not yet told that it is closed
+    assert await client.post(b"b", once=True) == b"b"
+    assert server.connections == 2
+    client.close()
+    await server.stop()
+    with pytest.raises(EngineError) as caught:
+        await client.post(b"c", once=True)
+    assert type(caught.value) is EngineError
 
 
 @pytest.mark.parametrize(

@@ -116,13 +116,9 @@ class CometEngine:
         return self._engine_trouble()
 
     def _engine_trouble(self) -> str | None:
-        if not self._connections and self._absent is not None:
-            return f"the consensus engine is not connected: {self._absent()}"
         if not self._connections:
-            return (
-                f'the consensus engine is not connected: start CometBFT with proxy_app = "{self.address}"; '
-                "it connects by itself"
-            )
+            start = f'start CometBFT with proxy_app = "{self.address}"; it connects by itself'
+            return f"the consensus engine is not connected: {self._absent() if self._absent else start}"
         if self._submissions.rpc_trouble is not None:
             return (
                 f"the RPC of the consensus engine at {self._rpc.target} does not answer "

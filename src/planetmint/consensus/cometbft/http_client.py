@@ -44,6 +44,10 @@ def read_target(url: str) -> Target:
     return Target(parts.hostname, parts.port)
 
 
+class Unanswered(EngineError):
+    """A request that may go out only once was sent, and no answer came: it may have had its effect, or will."""
+
+
 class HttpClient:
     """Posts to one place; as many connections as there are requests at the same time."""
 
@@ -60,11 +64,16 @@ class HttpClient:
             f"POST / HTTP/1.1\r\nHost: {host}:{target.port}\r\nContent-Type: application/json\r\n".encode()
         )
 
-    async def post(self, body: bytes) -> bytes:
+    async def post(self, body: bytes, *, once: bool = False) -> bytes:
         """The body of the answer to `body`, whatever its status.
 
+        Args:
+            once: It is not to arrive twice. Otherwise it is sent again where a connection that was used before
+                breaks: that one was most often closed while nobody looked.
+
         Raises:
-            EngineError: No answer; the request may have had its effect.
+            Unanswered: It was sent `once` and not answered.
+            EngineError: No answer; the request may have had its effect, unless it was to go out `once`.
         """
         request = b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
         exchange = self._reusable()
@@ -73,15 +82,15 @@ class HttpClient:
             exchange = exchange or await self._connect()
             async with asyncio.timeout(self._timeout):
                 answer = await exchange.send(request)
-        except TimeoutError:
-            self._drop(exchange)
-            raise EngineError(f"no answer within {self._timeout:g} seconds") from None
         except OSError as error:
             self._drop(exchange)
-            if fresh:
-                raise EngineError(str(error) or type(error).__name__) from None
-            # It was closed while nobody looked; whoever wants to know whether it arrived must ask.
-            return await self.post(body)
+            late = isinstance(error, TimeoutError)
+            reason = f"no answer within {self._timeout:g} seconds" if late else str(error) or type(error).__name__
+            if once and exchange is not None and exchange.sent:
+                raise Unanswered(reason) from None
+            if fresh or late:
+                raise EngineError(reason) from None
+            return await self.post(body, once=once)
         except BaseException:
             self._drop(exchange)
             raise
@@ -125,11 +134,13 @@ class _Exchange(asyncio.Protocol):
     Attributes:
         keep: Whether another request may follow.
         used: When the last answer came, by the event loop's clock.
+        sent: Whether bytes of the request at hand were written.
     """
 
     def __init__(self) -> None:
         self.keep = True
         self.used = 0.0
+        self.sent = False
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
@@ -138,11 +149,13 @@ class _Exchange(asyncio.Protocol):
 
     async def send(self, request: bytes) -> bytes:
         """The body of the answer. Raises OSError where the connection breaks or does not speak HTTP."""
+        self.sent = False
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the connection is closed")
         self._parts, self._size = [], 0
         self._parser = httptools.HttpResponseParser(self)
         self._answer = asyncio.get_running_loop().create_future()
+        self.sent = True
         self._transport.write(request)
         return await self._answer
 

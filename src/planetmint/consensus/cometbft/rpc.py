@@ -80,9 +80,10 @@ class RpcClient:
 
         Raises:
             TooMany: Nothing was taken, because there are too many (bytes) for one request.
-            EngineError: No answer, or none that can be read; some may have been taken.
+            Unanswered: The engine may check them or not; it would call them known if they were sent again.
+            EngineError: Nobody there, or no answer that can be read; in this case some may have been taken.
         """
-        body = await self._http.post(_broadcast(raws))
+        body = await self._http.post(_broadcast(raws), once=True)
         try:
             answers = _ANSWERS.decode(body)
         except msgspec.MsgspecError as error:

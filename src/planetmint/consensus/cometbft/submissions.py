@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planetmint.consensus.cometbft.http_client import Unanswered
 from planetmint.consensus.cometbft.rpc import RpcClient, TooMany, request_size
 from planetmint.model.errors import DuplicateTransaction, InvalidTransaction, TransactionTooLarge
 from planetmint.model.transaction import Transaction
@@ -127,6 +128,9 @@ class Submissions:
                 answers = await self._rpc.broadcast([entry.transaction.canonical for entry in batch])
             except TooMany as error:
                 self._take_less(batch, error)
+                continue
+            except Unanswered:
+                # If they arrived, their checks come; if the engine has gone, its connections tell.
                 continue
             except EngineError as error:
                 self.rpc_trouble = str(error)
