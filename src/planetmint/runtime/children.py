@@ -16,10 +16,11 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from planetmint.ports.errors import StoreError
 from planetmint.runtime import leash, notify
 from planetmint.runtime.files import write_whole
 from planetmint.runtime.settings import ConfigurationError
@@ -34,8 +35,11 @@ HELD_PAUSE = 1.0
 STEADY = 30.0
 """Seconds after which a child counts as well again, so that the next pause is a short one."""
 
+MAX_LINE_BYTES = 65_536
+"""Bytes of a line that are made sense of; what follows is passed over. A report with a stack has thousands."""
+
 LINE_LENGTH = 2_000
-"""Characters of a line that are kept."""
+"""Characters of a line that are shown."""
 
 LINES_PER_SECOND = 200
 """More than so many are counted and left out: a child in trouble must not drown the node's log."""
@@ -74,6 +78,7 @@ class Program:
         remedy: What to do where the program is missing.
         environment: Variables besides the node's own.
         grace: Seconds from SIGTERM to SIGKILL.
+        alarm: Bytes that every line has that says `broken`: such lines are looked at however many there are.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Program:
     remedy: str
     environment: Mapping[str, str] = field(default_factory=dict)
     grace: float = 10.0
+    alarm: bytes | None = None
 
     @property
     def pid_file(self) -> Path:
@@ -96,7 +102,7 @@ class Child:
     Args:
         program: What to run.
         held: Why it should not be started, in a sentence; None where it may. Asked before each start, and again
-            and again while it says why.
+            and again while it says why. A ConfigurationError, OSError or StoreError of it is a reason too.
     """
 
     def __init__(self, program: Program, held: Callable[[], Awaitable[str | None]] | None = None) -> None:
@@ -107,6 +113,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._puzzled = False
         self._down: str | None = "not started yet"
         self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
 
@@ -152,13 +159,30 @@ class Child:
             self._task = None
 
     async def _look_after(self) -> None:
+        """Look after it until it is stopped; an error in the node's own code is said and does not end that."""
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            try:
+                return await self._look_after_while_well()
+            except Exception:  # noqa: BLE001 - the child is needed whatever this was
+                if time.monotonic() - began > STEADY:
+                    pause = FIRST_PAUSE
+                self._report_bug(f"{self.program.name} is looked after again in {pause:.1f} s")
+                if self._process is None:
+                    self._down = f"an error in the node's own code kept {self.program.name} from being started"
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _look_after_while_well(self) -> None:
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
             code = await self._live() if self._process is not None else None
             if self._stopping:
                 self._down = "stopped"
-                self.program.pid_file.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.program.pid_file.unlink(missing_ok=True)
                 return
             if time.monotonic() - began > STEADY:
                 pause = FIRST_PAUSE
@@ -173,20 +197,28 @@ class Child:
                 pause = min(2 * pause, LONGEST_PAUSE)
             await self._respawn()
 
+    def _report_bug(self, consequence: str) -> None:
+        """Log the exception at hand, which nobody foresaw."""
+        self._log.error(f"An error in the node's own code: {consequence}. Please report it.", exc_info=True)
+
     async def _why_held(self) -> str | None:
-        return await self._held() if self._held is not None else None
+        if self._held is None:
+            return None
+        try:
+            return await self._held()
+        except (ConfigurationError, OSError, StoreError) as error:
+            # A file that is being replaced, say: it is looked at again.
+            return str(error)
 
     async def _let_go(self) -> bool:
-        """Wait while something speaks against a start; whether anything did."""
-        reason = await self._why_held()
-        if reason is None:
-            return False
-        self._log.error(f"{self.program.name} is not started: {reason}")
-        while reason is not None:
-            self._down = reason
+        """Wait while something speaks against a start; whether anything did. Each new reason is said."""
+        said: str | None = None
+        while (reason := await self._why_held()) is not None:
+            if reason != said:
+                self._log.error(f"{self.program.name} is not started: {reason}")
+            self._down = said = reason
             await asyncio.sleep(HELD_PAUSE)
-            reason = await self._why_held()
-        return True
+        return said is not None
 
     async def _respawn(self) -> None:
         """Start again; a failure (no memory, no processes) is said and counts as an end at once."""
@@ -232,47 +264,66 @@ class Child:
         """Read what it says until it has ended; its exit code, negative for a signal."""
         process = self._process
         assert process is not None and process.stdout is not None
-        await self._listen(process.stdout)
+        try:
+            await self._listen(process.stdout)
+        except Exception:  # noqa: BLE001 - nobody reads what it says any more, so it would stand still soon
+            self._report_bug(f"what {self.program.name} says cannot be read; it is ended and started again")
+            self._end()
         code = await process.wait()
         self._process = None
         return code
 
     async def _listen(self, output: asyncio.StreamReader) -> None:
-        rest, second, count, left_out = b"", 0.0, 0, 0
-        while chunk := await output.read(_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[: 4 * LINE_LENGTH]
-            for line in lines:
-                now = time.monotonic()
-                if now - second >= 1.0:
-                    if left_out:
-                        self._log.warning(f"{self.program.name}: {left_out} lines were left out.")
-                    second, count, left_out = now, 0, 0
-                count += 1
-                if count > LINES_PER_SECOND:
-                    left_out += 1
-                    continue
+        second, count, left_out = 0.0, 0, 0
+        async for line in _lines(output):
+            now = time.monotonic()
+            if now - second >= 1.0:
+                if left_out:
+                    self._log.warning(f"{self.program.name}: {left_out} lines were left out.")
+                second, count, left_out = now, 0, 0
+            count += 1
+            if count <= LINES_PER_SECOND:
                 self._hear(line)
-        if rest:
-            self._hear(rest)
+                continue
+            left_out += 1
+            if self.program.alarm is not None and self.program.alarm in line:
+                self._heed(self._understand(_text_of(line)))
         if left_out:
             self._log.warning(f"{self.program.name}: {left_out} lines were left out.")
 
     def _hear(self, line: bytes) -> None:
-        text = line[: 4 * LINE_LENGTH].decode("utf-8", "replace").strip()[:LINE_LENGTH]
+        text = _text_of(line)
         if not text:
             return
-        said = self.program.read(text)
+        said = self._understand(text)
+        shown = said.text[:LINE_LENGTH]
         # Bytes of others may stand in it; a line stays a line.
-        shown = said.text if said.text.isprintable() else said.text.encode("unicode_escape").decode("ascii")
+        if not shown.isprintable():
+            shown = shown.encode("unicode_escape").decode("ascii")[:LINE_LENGTH]
         if said.level >= logging.WARNING:
             self._last_words.append(shown)
         # What it complains about while it is being ended is of no interest.
         level = logging.DEBUG if self._stopping and said.level <= logging.WARNING else said.level
         self._log.log(level, f"{self.program.name}: {shown}")
+        self._heed(said)
+
+    def _understand(self, text: str) -> Said:
+        try:
+            return self.program.read(text)
+        except Exception:  # noqa: BLE001 - one line is not worth more than that it is shown as it came
+            if not self._puzzled:
+                self._puzzled = True
+                self._report_bug(f"a line of {self.program.name} cannot be made sense of")
+            return Said(logging.WARNING, text)
+
+    def _heed(self, said: Said) -> None:
         if said.broken and not self._stopping:
-            self._terminate()
-            asyncio.get_running_loop().call_later(self.program.grace, self._kill_if_still, self._process)
+            self._end()
+
+    def _end(self) -> None:
+        """Have the process of now end, after the grace by force."""
+        self._terminate()
+        asyncio.get_running_loop().call_later(self.program.grace, self._kill_if_still, self._process)
 
     def words(self) -> str:
         """What it complained about last; empty where it did not."""
@@ -292,6 +343,22 @@ class Child:
     def _kill_if_still(self, process: asyncio.subprocess.Process | None) -> None:
         if process is self._process:
             self._kill()
+
+
+async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, each without its end and cut to `MAX_LINE_BYTES`; a last one may lack its end."""
+    rest = b""
+    while chunk := await output.read(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line[:MAX_LINE_BYTES]
+        rest = rest[: MAX_LINE_BYTES + 1]
+    if rest:
+        yield rest[:MAX_LINE_BYTES]
+
+
+def _text_of(line: bytes) -> str:
+    return line.decode("utf-8", "replace").strip()
 
 
 def _own_environment() -> dict[str, str]:

@@ -24,6 +24,10 @@ ROTATE_FILES = 5
 WEB_SERVER_LOGGER = "uvicorn"
 """Parent of the web server's loggers."""
 
+DATABASE_LOGGER = "asynctnt"
+"""Logger of the library that speaks to Tarantool. It shows each attempt to connect that fails, with a traceback,
+also while a server starts; the store waits, tries again and says itself what it could not do."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -48,6 +52,7 @@ def setup_logging(settings: Settings, console: TextIO | None = None) -> None:
     handlers: list[logging.Handler] = [console_handler, *_file_handlers(log, levels, complaints)]
     _install(handlers, min(_number(log.level_console), _number(log.level_logfile)))
     logging.getLogger(WEB_SERVER_LOGGER).setLevel(_number(settings.server.loglevel))
+    logging.getLogger(DATABASE_LOGGER).setLevel(logging.CRITICAL)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     _configure_structlog()

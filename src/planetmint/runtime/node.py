@@ -279,11 +279,18 @@ class Node:
 async def _why_engine_is_held(lifecycle: BlockLifecycle, home: EngineHome) -> str | None:
     """An engine of the old chain is of no use once the ledger waits for the new one (elections 4)."""
     info = await lifecycle.info()
-    if info is None or info.chain.synced or home.read_genesis().chain_id == info.chain.chain_id:
+    if info is None or info.chain.synced:
         return None
+    found = ""
+    try:
+        if home.read_genesis().chain_id == info.chain.chain_id:
+            return None
+    except ConfigurationError as error:
+        # Somebody may be copying it at this moment: it is read again.
+        found = f" ({error})"
     return (
         f"the chain waits at block {info.height} to go on as `{info.chain.chain_id}`. `planetmint election "
-        "migrate` gives the engine the genesis file of that chain; then it is started"
+        f"migrate` gives the engine the genesis file of that chain; then it is started{found}"
     )
 
 

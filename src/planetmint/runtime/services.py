@@ -34,6 +34,10 @@ _GRACE = 10.0
 _ATTEMPTS = 3
 _LOOK_INTERVAL = 0.2
 _FIELD_LENGTH = 300
+_DEAD = "CONSENSUS FAILURE"
+# Where the engine puts its own message in a line of JSON, whose names it sorts, and in a plain one: what peers
+# sent may stand behind it, and must not have the engine restarted.
+_DEAD_LINE = re.compile(rf'(?:\{{ ?"_msg": ?"|[A-Z]\[[^\]]{{0,40}}\] )?{_DEAD}')
 _BORING = frozenset({"_msg", "level", "ts", "module", "stack"})
 _TARANTOOL_LINE = re.compile(r"\S+ \S+ \[\d+\][^>]*?(?P<level>[FE!WCDI])> (?P<text>.*)|.*", re.DOTALL)
 _TARANTOOL_LEVELS = {
@@ -96,7 +100,10 @@ def engine_child(settings: Settings, held: Callable[[], Awaitable[str | None]]) 
     home = settings.engine_home
     command = (engine_program(settings), "start", "--home", str(home))
     # Its own log at the level of ours costs it ten lines a block; the file says what it tells.
-    return Child(Program(ENGINE_NAME, command, home, read_engine_line, _ENGINE_REMEDY, grace=_GRACE), held)
+    program = Program(
+        ENGINE_NAME, command, home, read_engine_line, _ENGINE_REMEDY, grace=_GRACE, alarm=_DEAD.encode()
+    )
+    return Child(program, held)
 
 
 def tarantool_address(settings: Settings) -> "Address":
@@ -180,7 +187,7 @@ async def database_running(settings: Settings) -> AsyncIterator[None]:
 
 
 def read_engine_line(line: str) -> Said:
-    """Make sense of a line of CometBFT, whose log is JSON; what is none is a panic or the end of one.
+    """Make sense of a line of CometBFT, whose log is JSON; what is none is a panic, or was too long and is cut.
 
     What the engine calls an error is mostly a peer that has gone, so it is a warning here.
     """
@@ -188,12 +195,13 @@ def read_engine_line(line: str) -> Said:
         told = json.loads(line)
         if not isinstance(told, dict):
             raise ValueError
-    except ValueError:
-        level = logging.ERROR if line.startswith(("panic:", "ERROR:", "fatal error:")) else logging.DEBUG
-        return Said(level, line)
-    text = str(told.get("_msg", ""))
-    fields = [f"{name}={_short(value)}" for name, value in told.items() if name not in _BORING]
-    broken = "CONSENSUS FAILURE" in text
+        text = _short(told.get("_msg", ""))
+        fields = [f"{name}={_short(value)}" for name, value in told.items() if name not in _BORING]
+    except (ValueError, RecursionError):
+        broken = _DEAD_LINE.match(line) is not None
+        loud = broken or line.startswith(("panic:", "ERROR:", "fatal error:"))
+        return Said(logging.ERROR if loud else logging.DEBUG, line, broken)
+    broken = _DEAD in text
     if broken:
         level = logging.ERROR
     elif told.get("level") == "error":

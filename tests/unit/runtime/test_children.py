@@ -2,6 +2,7 @@
 """Programs that the node looks after: started again, left down, ended, and never left behind."""
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -13,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from planetmint.ports.errors import StoreError
 from planetmint.runtime import children as module
 from planetmint.runtime.children import Child, Program, Said, end_orphan
+from planetmint.runtime.services import read_engine_line
 from planetmint.runtime.settings import ConfigurationError
+from tests.support.engine_log import consensus_failure
 
 FOREVER = "print('up', flush=True)\nimport time\ntime.sleep(600)"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOREVER
@@ -131,6 +135,74 @@ async def test_a_child_that_says_it_is_broken_is_ended_and_started_again(make: M
     await until(lambda: child.starts >= 2)
 
 
+def raises(line: str) -> Said:
+    raise RecursionError(line)
+
+
+async def restarted_by(make: Make, line: str) -> None:
+    """A child that says this line and lives on, read as the engine is, until it has been started again."""
+    child = make(f"print(open('line').read(), flush=True)\n{FOREVER}")
+    child.program = dataclasses.replace(child.program, read=read_engine_line, alarm=b"CONSENSUS FAILURE")
+    (child.program.folder / "line").write_text(line)
+    await child.start()
+    await until(lambda: child.starts >= 2)
+
+
+@pytest.mark.parametrize("length", [1_938, 2_135, 60_000, 3_000_000])
+async def test_an_engine_without_consensus_is_restarted_however_long_its_line_is(
+    make: Make, caplog: pytest.LogCaptureFixture, length: int
+) -> None:
+    await restarted_by(make, consensus_failure(length))
+    assert "CONSENSUS FAILURE!!!" in caplog.text
+    assert max(len(record.getMessage()) for record in caplog.records) < 2 * module.LINE_LENGTH
+
+
+async def test_a_line_that_comes_in_pieces_is_one_line(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 7)
+    await restarted_by(make, consensus_failure(2_135))
+
+
+async def test_a_line_after_one_that_was_cut_is_read_from_its_beginning(make: Make) -> None:
+    await restarted_by(make, "x" * 300_000 + "\n" + consensus_failure(2_135))
+
+
+async def test_an_engine_without_consensus_is_restarted_although_it_floods_its_log(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINES_PER_SECOND", 0)
+    await restarted_by(make, consensus_failure(2_135))
+
+
+async def test_a_line_that_cannot_be_made_sense_of_is_reported_once_and_the_next_are_read(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = make("print('one', flush=True)\nprint('two', flush=True)\n" + FOREVER)
+    child.program = dataclasses.replace(child.program, read=raises)
+    await child.start()
+    await until(lambda: "Tester: up" in caplog.text)
+    assert "Tester: one" in caplog.text
+    assert "Tester: two" in caplog.text
+    assert caplog.text.count("Please report it") == 1
+    assert child.starts == 1
+
+
+async def test_a_child_whose_output_cannot_be_read_is_started_again_instead_of_standing_still(
+    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module._lines
+
+    def fails_first(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        monkeypatch.setattr(module, "_lines", real)
+        raise RuntimeError("no more")
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(module, "_lines", fails_first)
+    child = make(FOREVER)
+    await child.start()
+    await until(lambda: child.starts == 2 and "Tester: up" in caplog.text)
+    assert "Please report it" in caplog.text
+
+
 async def test_a_child_that_does_not_end_is_killed_after_the_grace(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -187,6 +259,66 @@ async def test_a_held_child_stays_down_says_why_once_and_is_started_when_nothing
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
     await until(lambda: child.trouble == "again")
+    assert child.starts == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ConfigurationError("half a genesis file"), OSError("no such disk"), StoreError("no answer")]
+)
+async def test_a_failure_to_find_out_whether_it_is_held_is_a_reason_that_may_pass(
+    make: Make, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    failure: list[Exception | None] = [None]
+
+    async def held() -> str | None:
+        if failure[0] is not None:
+            raise failure[0]
+        return None
+
+    child = make(FOREVER, held)
+    await child.start()
+    failure[0] = error
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    await until(lambda: child.trouble == str(error))
+    assert f"Tester is not started: {error}" in caplog.text
+    failure[0] = None
+    await until(lambda: child.starts == 2)
+
+
+async def test_an_error_of_the_nodes_own_while_looking_after_is_said_and_the_child_is_started_all_the_same(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[Exception | None] = [None, KeyError("a"), KeyError("b"), None]
+
+    async def held() -> str | None:
+        answer = answers.pop(0) if answers else None
+        if answer is not None:
+            raise answer
+        return None
+
+    child = make(FOREVER, held)
+    await child.start()
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    await until(lambda: child.starts == 2)
+    assert caplog.text.count("Please report it") == 2
+    assert child.trouble is None
+
+
+async def test_stopping_ends_the_pause_after_an_error_of_the_nodes_own(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[str | None] = [None]
+
+    async def held() -> str | None:
+        return answers.pop()
+
+    child = make(ENDS, held)
+    await child.start()
+    monkeypatch.setattr(module, "FIRST_PAUSE", 600.0)
+    await until(lambda: "own code" in str(child.trouble))
+    await child.stop()
     assert child.starts == 1
 
 

@@ -22,7 +22,7 @@ def as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, levels = root.handlers[:], root.level, {}
     root.handlers = []
-    names = ["uvicorn", "chatty", "chatty.child"]
+    names = ["uvicorn", "asynctnt", "chatty", "chatty.child"]
     levels = {name: logging.getLogger(name).level for name in names}
     yield
     for handler in root.handlers:
@@ -73,6 +73,15 @@ def test_an_exception_keeps_its_traceback() -> None:
         structlog.get_logger("x").exception("failed")
     assert "Traceback" in console.getvalue()
     assert "KeyError" in console.getvalue()
+
+
+@pytest.mark.parametrize(("granular", "shown"), [({}, False), ({"asynctnt": "warning"}, True)])
+def test_attempts_to_reach_a_starting_database_are_shown_on_request_only(
+    granular: dict[str, str], shown: bool
+) -> None:
+    console = logged(LogSettings(fmt_console=FORM, granular_levels=granular))  # type: ignore[arg-type]
+    logging.getLogger("asynctnt").error("Authorization failed")
+    assert ("Authorization failed" in console.getvalue()) is shown
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("error", 1)])

@@ -10,10 +10,17 @@ import pytest
 import structlog
 
 from planetmint.app import BlockLifecycle, Ledger, Mode
+from planetmint.consensus.cometbft.genesis import Genesis
+from planetmint.model.election import ChainRecord
 from planetmint.model.errors import InvariantViolated
+from planetmint.model.parameters import ChainParameters
+from planetmint.model.validator import Validator
+from planetmint.ports.consensus import ChainInfo
 from planetmint.ports.errors import CommitTimeout, EngineError, StoreFull
 from planetmint.runtime import node as module
-from planetmint.runtime.keys import KEY_FILE
+from planetmint.runtime.engine_home import EngineHome
+from planetmint.runtime.genesis_file import GenesisFile
+from planetmint.runtime.keys import KEY_FILE, load_or_make_key
 from planetmint.runtime.node import Node
 from planetmint.runtime.settings import (
     ConfigurationError,
@@ -228,3 +235,43 @@ async def test_a_full_disk_at_the_end_is_said_with_what_is_lost(
     await store.close()
     assert head is not None
     assert head.height == 0
+
+
+class Halted:
+    """Stands in for a life cycle whose chain waits to go on as `ours-migrated-at-height-5`."""
+
+    synced = False
+
+    async def info(self) -> ChainInfo:
+        return ChainInfo(5, "0" * 64, 1, ChainRecord("ours-migrated-at-height-5", 5, self.synced), ())
+
+
+async def why_held(home: EngineHome, lifecycle: Halted) -> str | None:
+    return await module._why_engine_is_held(lifecycle, home)  # type: ignore[arg-type]
+
+
+async def test_elections_4_an_engine_is_held_until_its_genesis_file_is_whole_and_that_of_the_new_chain(
+    tmp_path: Path,
+) -> None:
+    home = EngineHome(tmp_path)
+    home.config_folder.mkdir()
+    lifecycle = Halted()
+    validators = (Validator(load_or_make_key(tmp_path).public, 1),)
+    reason = await why_held(home, lifecycle)
+    assert reason is not None
+    assert "cannot read the genesis file" in reason
+    whole = GenesisFile("ours-migrated-at-height-5", 1, validators, Genesis(ChainParameters())).to_text()
+    home.genesis.write_text(whole[: len(whole) // 2])
+    reason = await why_held(home, lifecycle)
+    assert reason is not None
+    assert "waits at block 5 to go on as `ours-migrated-at-height-5`" in reason
+    assert "is no genesis file" in reason
+    home.genesis.write_text(whole.replace("ours-migrated-at-height-5", "ours"))
+    reason = await why_held(home, lifecycle)
+    assert reason is not None
+    assert reason.endswith("then it is started")
+    home.genesis.write_text(whole)
+    assert await why_held(home, lifecycle) is None
+    home.genesis.unlink()
+    lifecycle.synced = True
+    assert await why_held(home, lifecycle) is None

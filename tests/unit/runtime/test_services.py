@@ -29,6 +29,7 @@ from planetmint.runtime.settings import (
     TarantoolSettings,
     TendermintSettings,
 )
+from tests.support.engine_log import APPLY_FAILED, consensus_failure
 
 COMET = ConsensusSettings(engine="cometbft")
 
@@ -57,6 +58,41 @@ COMET = ConsensusSettings(engine="cometbft")
 )
 def test_lines_of_the_engine_get_a_level_that_fits_the_node(line: str, said: Said) -> None:
     assert read_engine_line(line) == said
+
+
+@pytest.mark.parametrize("length", [1_938, 2_135, 60_000])
+def test_an_engine_without_consensus_is_recognised_however_long_its_stack_is(length: int) -> None:
+    said = read_engine_line(consensus_failure(length))
+    assert said == Said(logging.ERROR, f"CONSENSUS FAILURE!!! err={APPLY_FAILED}", broken=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        consensus_failure(100_000)[: children.MAX_LINE_BYTES],
+        consensus_failure(2_135)[:2_000],
+        json.dumps(json.loads(consensus_failure(2_135)))[:2_000],
+        "CONSENSUS FAILURE!!!",
+        "E[2026-11-23|23:23:56.836] CONSENSUS FAILURE!!!   module=consensus",
+    ],
+)
+def test_an_engine_without_consensus_is_recognised_in_what_is_no_json_or_cut(line: str) -> None:
+    said = read_engine_line(line)
+    assert (said.level, said.broken) == (logging.ERROR, True)
+
+
+@pytest.mark.parametrize("rest", ["", '"}'])
+def test_a_peer_that_sends_those_words_has_no_engine_restarted(rest: str) -> None:
+    line = '{"_msg":"Error dialing peer","err":"CONSENSUS FAILURE!!!' + rest
+    assert not read_engine_line(line).broken
+    assert not read_engine_line("E[2026-11-23|23:23:56.836] Bad peer err=CONSENSUS FAILURE!!!").broken
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 1_999, "[" * 60_000, '{"_msg":' * 9_000, '{"_msg":"x","err":' + "[" * 985 + "]" * 985 + "}"]
+)
+def test_lines_of_the_engine_that_nest_deeply_are_lines_like_others(line: str) -> None:
+    assert not read_engine_line(line).broken
 
 
 def test_long_fields_of_the_engine_are_cut() -> None:
