@@ -149,6 +149,10 @@ class BlockLifecycle:
             return None
         return ChainInfo(head.height, head.app_hash, head.time, chain, self._validators)
 
+    async def settle(self) -> bool:
+        """See `Lifecycle`."""
+        return await self._stored_after_all()
+
     async def init_chain(
         self, founding: Founding, header: BlockHeader, *, continues: Migrated | None = None
     ) -> str:
@@ -192,23 +196,32 @@ class BlockLifecycle:
         self._chain = begun
         return head.app_hash
 
-    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | None]:
+    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | StoreError | None]:
         """See `Lifecycle`."""
         candidates = await self._candidates(raws)
         asked = [item for item in _decoded(candidates) if not self._standing.holds(item)]
         if not asked:
             return [item if isinstance(item, InvalidTransaction) else None for item in candidates]
-        # The state that is read is this block's or a later one's.
-        height = self._require_head().height
-        view = await self._store.read_state(reads_of(asked))
-        verdicts = {item.canonical: self._verdict(item, view) for item in asked}
-        for item in asked:
-            if verdicts[item.canonical] is None:
-                # What waits in the engine comes back after every block, and in one.
-                self.remember(item, height)
+        verdicts = await self._verdicts(asked)
         return [
             item if isinstance(item, InvalidTransaction) else verdicts.get(item.canonical) for item in candidates
         ]
+
+    async def _verdicts(self, asked: Sequence[Transaction]) -> dict[bytes, InvalidTransaction | StoreError | None]:
+        """Verdicts that need the store, by the bytes of the transactions."""
+        # The state that is read is this block's or a later one's.
+        height = self._require_head().height
+        try:
+            view = await self._store.read_state(reads_of(asked))
+        except StoreError as error:
+            return {item.canonical: error for item in asked}
+        verdicts: dict[bytes, InvalidTransaction | StoreError | None] = {}
+        for item in asked:
+            verdicts[item.canonical] = verdict = self._verdict(item, view)
+            if verdict is None:
+                # What waits in the engine comes back after every block, and in one.
+                self.remember(item, height)
+        return verdicts
 
     def _verdict(self, candidate: Transaction, view: StateView) -> InvalidTransaction | None:
         try:

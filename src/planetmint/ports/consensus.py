@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import ChainRecord
 from planetmint.model.errors import InvalidTransaction
+from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.model.validator import Validator, ValidatorSet
-from planetmint.ports.errors import EngineError
+from planetmint.ports.errors import EngineError, StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,27 @@ class Lifecycle(Protocol):
 
     Every method is total over bytes: what is wrong with a transaction is a verdict, never an exception.
     `StoreError` means "could not find out" and leaves everything as it was: the call may be repeated. Where a
-    block whose commit failed is stored all the same, it is committed at the next call, and `info` tells of it.
+    block whose commit failed is stored all the same, it is committed at the next block call or by `settle`, and
+    `info` tells of it from then on.
     """
+
+    @property
+    def parameters(self) -> ChainParameters:
+        """What the chain was founded with; the defaults before that."""
+        ...
 
     async def info(self) -> ChainInfo | None:
         """Where the application stands; height 0 and the founding hash on a new chain, None before that."""
+        ...
+
+    async def settle(self) -> bool:
+        """Find out what became of a block whose commit failed; one that is stored is committed and told of now.
+
+        An engine that has come back calls this before `info`, and not while a block call is under way.
+
+        Returns:
+            Whether the head is another one now.
+        """
         ...
 
     async def init_chain(
@@ -104,8 +121,11 @@ class Lifecycle(Protocol):
         """
         ...
 
-    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | None]:
-        """Verdict on each transaction by itself against the committed state."""
+    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | StoreError | None]:
+        """Verdict on each transaction by itself against the committed state.
+
+        The store's error stands in the place of those verdicts alone that need the store, and is not raised.
+        """
         ...
 
     def refused(self, raw: bytes, verdict: InvalidTransaction) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
+from typing import NoReturn
 
 import pytest
 
@@ -25,6 +26,7 @@ from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.model.validator import Validator
 from planetmint.ports.errors import ChainMismatch, CommitTimeout, StoreError
+from planetmint.ports.store import StateReads
 from planetmint.rules import decode_canonical, decode_transaction
 from planetmint.storage.memory import MemoryStore
 from planetmint.testing.build import Builder, Built, Dialect
@@ -440,6 +442,55 @@ async def test_a_commit_repeated_after_the_block_was_stored_ends_the_doubt() -> 
         await node.lifecycle.commit()
         assert [block.height for block in node.blocks] == [1]
         assert node.lifecycle.head == await node.store.head()
+
+
+async def test_a_block_in_doubt_is_settled_when_asked_and_published_once() -> None:
+    store = UnsureStore()
+    async with running(store, make_blocks=False) as node:
+        waiter = waiting(node, CREATE)
+        assert not await node.lifecycle.settle()
+        await finalize(node, CREATE)
+        store.lies, store.unreadable = 1, 2
+        with pytest.raises(StoreError):
+            await node.lifecycle.commit()
+        with pytest.raises(StoreError):
+            await node.lifecycle.settle()
+        assert (await standing(node)).height == 0
+        assert await node.lifecycle.settle()
+        assert (await standing(node)).height == 1
+        assert await waiter == 1
+        assert not await node.lifecycle.settle()
+        assert [block.height for block in node.blocks] == [1]
+
+
+async def test_a_block_in_doubt_that_is_not_stored_stays_in_doubt() -> None:
+    store = LateStore()
+    async with running(store, make_blocks=False) as node:
+        await finalize(node, CREATE)
+        store.late = True
+        with pytest.raises(StoreError):
+            await node.lifecycle.commit()
+        assert not await node.lifecycle.settle()
+        assert (await standing(node)).height == 0
+        await store.land_now()
+        assert await node.lifecycle.settle()
+        assert (await standing(node)).height == 1
+
+
+async def test_a_store_that_fails_is_the_answer_for_those_alone_that_need_it(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure = StoreError("away")
+
+    async def away(reads: StateReads) -> NoReturn:
+        raise failure
+
+    assert await node.lifecycle.check_txs([CREATE.canonical]) == [None]
+    monkeypatch.setattr(node.store, "read_state", away)
+    first, junk, other = await node.lifecycle.check_txs([CREATE.canonical, b"junk", TO_BOB.canonical])
+    assert first is None
+    assert isinstance(junk, InvalidTransaction)
+    assert other is failure
 
 
 async def test_a_block_that_lands_while_it_is_tried_again_is_committed_once() -> None:

@@ -299,6 +299,65 @@ async def test_while_the_store_does_not_answer_proposals_are_empty_and_checks_sa
 # CheckTx
 
 
+async def test_while_the_store_does_not_answer_the_mempool_keeps_what_it_has_and_each_check_stands_by_itself() -> (
+    None
+):
+    store = Unreadable()
+    known, waiting, fresh = raws(creates(3))
+    async with comet_node(store, connect=False) as node:
+        client = await AbciClient.connect(node.engine.address)
+        await client.call(init_chain())
+        assert (await client.call(check_tx(known))).check_tx.code == 0
+        store.failure = StoreError("no connection")
+        run = [
+            check_tx(known, recheck=True),
+            check_tx(waiting, recheck=True),
+            check_tx(b"junk", recheck=True),
+            check_tx(known),
+            check_tx(fresh),
+            check_tx(b"junk"),
+        ]
+        client.send(*run, FLUSH)
+        verdicts = [(await client.receive()).check_tx for _ in run]
+        assert [verdict.code for verdict in verdicts] == [0, 0, 1, 0, 2, 1]
+        assert "no connection" in verdicts[4].log
+        await client.close()
+
+
+async def test_a_store_that_does_not_even_say_where_it_stands_empties_no_mempool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting, fresh = raws(creates(2))
+    async with comet_node() as node:
+        assert node.comet is not None
+
+        async def away() -> None:
+            raise StoreError("no connection")
+
+        monkeypatch.setattr(node.lifecycle, "info", away)
+        assert [verdict.code for verdict in await node.comet.check([waiting], recheck=True)] == [0]
+        (verdict,) = await node.comet.check([fresh])
+        assert verdict.code == 2
+        assert "no connection" in verdict.log
+
+
+async def test_who_waits_for_a_block_is_not_turned_away_by_a_store_that_was_gone_for_a_recheck() -> None:
+    store = Unreadable()
+    first, second = creates(2)
+    async with comet_node(store) as node:
+        comet = await node.ready()
+        await comet.add([first.canonical])
+        waits = asyncio.create_task(node.app.submit(second.canonical, Mode.COMMIT))
+        await until(lambda: len(comet.pool) == 2)
+        node.lifecycle.discharge(second.canonical)
+        store.failure = StoreError("no connection")
+        verdicts = await comet.check(comet.pool, recheck=True)
+        comet.pool = [raw for raw, verdict in zip(comet.pool, verdicts, strict=True) if verdict.code == 0]
+        store.failure = None
+        await comet.make_block()
+        await asyncio.wait_for(waits, 5)
+
+
 async def test_check_says_the_class_of_what_is_wrong() -> None:
     item = creates(1)[0]
     forged = BUILD.create("x").changed(lambda wire: wire.update(metadata="other"))
@@ -689,6 +748,36 @@ async def test_an_engine_that_ends_while_the_store_fails_finds_the_truth_when_it
         assert node.engine.trouble is None or "RPC" in node.engine.trouble
 
 
+async def test_an_engine_that_comes_back_after_a_lost_commit_is_told_of_the_block_that_was_stored() -> None:
+    store = UnsureStore()
+    first, second = creates(2)
+    async with comet_node(store) as node:
+        assert node.comet is not None
+        answer = (await node.comet.consensus.call(finalize(1, [first.canonical]))).finalize_block
+        store.lies, store.unreadable = 1, 1_000_000
+        node.comet.consensus.send(COMMIT)
+        await until(lambda: store.saves == 1)
+        await node.comet.close()
+        await until(lambda: node.engine.connections == 0)
+        block = node.engine._handler.block  # type: ignore[union-attr]
+        client = await AbciClient.connect(node.engine.address)
+        unreadable = store.unreadable
+        client.send(info())
+        await until(lambda: store.unreadable < unreadable - 1)  # it is asked again while the store is away
+        store.unreadable = 0
+        said = (await client.receive()).info
+        assert (said.last_block_height, said.last_block_app_hash) == (1, answer.app_hash)
+        assert node.engine._handler.block > block  # type: ignore[union-attr]
+        await client.call(finalize(2, [second.canonical]))
+        await client.call(COMMIT)
+        assert [[event.transaction_id for event in item.events] for item in node.blocks] == [
+            [first.id],
+            [second.id],
+        ]
+        assert store.saves == 2
+        await client.close()
+
+
 async def test_stopping_ends_the_wait_for_the_store() -> None:
     store = FailingStore()
     async with comet_node(store) as node:
@@ -791,6 +880,19 @@ async def test_a_migrated_chain_is_begun_by_its_genesis_and_goes_on_with_the_led
                 ).encode(),
             ),
             "make the file anew",
+        ),
+        (
+            init_chain("new", app_state=json.dumps(Genesis(ChainParameters(max_inputs=9)).to_json()).encode()),
+            "`max_inputs` is 9, the chain was founded with 1000",
+        ),
+        (
+            init_chain(
+                "new",
+                app_state=json.dumps(
+                    Genesis(ChainParameters(contracts=ContractParameters(max_number=9))).to_json()
+                ).encode(),
+            ),
+            "`contracts.max_number` is 9",
         ),
     ],
 )

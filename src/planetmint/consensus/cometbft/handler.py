@@ -17,6 +17,7 @@ from planetmint.consensus.cometbft import wire
 from planetmint.consensus.cometbft.genesis import Genesis, read_app_state
 from planetmint.consensus.cometbft.order import CallOrder, OutOfOrder
 from planetmint.model.errors import InvalidTransaction
+from planetmint.model.json import JsonObject
 from planetmint.model.validator import MAX_TOTAL_POWER
 from planetmint.ports.consensus import ChainInfo, FinalizedBlock, Lifecycle
 from planetmint.ports.errors import ChainHalted, ChainMismatch, EngineError, StoreError
@@ -183,7 +184,7 @@ class Handler:
     # Where the application stands
 
     async def _info(self, call: wire.Info, link: Link) -> bytes:
-        info = await self._persist(self.look, link)
+        info = await self._persist(self._settled, link)
         height, app_hash = 0, b""
         if info is not None and _begun(info):
             height, app_hash = info.height - info.chain.shift, bytes.fromhex(info.app_hash)
@@ -193,6 +194,12 @@ class Handler:
             _log.warning("engine.not_supported", engine=call.version, supported=f"{SUPPORTED}x")
         _log.info("engine.asks", engine=call.version, engine_height=height)
         return wire.info("planetmint", __version__, height, app_hash)
+
+    async def _settled(self) -> ChainInfo | None:
+        """Where the ledger stands, after what became of a block is known whose commit nobody waited for."""
+        if await self._lifecycle.settle():
+            self.block += 1
+        return await self.look()
 
     async def _query(self, call: wire.Query) -> bytes:
         if not call.path or call.path.startswith(_PEER_FILTER):
@@ -242,6 +249,12 @@ class Handler:
                 f"the engine's genesis file goes on from block {origin.height} with hash {origin.app_hash}, the "
                 f"database stands at block {info.height} with hash {info.app_hash}: make the file anew"
             )
+        differences = _differences(genesis.parameters.to_json(), self._lifecycle.parameters.to_json())
+        if differences:
+            raise ChainMismatch(
+                "a chain keeps its parameters when it is renamed, but the engine's genesis file has others: "
+                f"{'; '.join(differences)}. Make the file anew (`planetmint election migrate` writes it)"
+            )
         return await self._persist(lambda: self._lifecycle.begin_chain(call.chain_id, call.validators), link)
 
     # Transactions
@@ -250,16 +263,16 @@ class Handler:
         """The answers to a run of CheckTx calls, one after the other."""
         try:
             info = await self.look()
-            if info is None:
-                return self._turn_away(calls, wire.UNKNOWN, EngineError("no chain is founded yet"))
-            if not info.chain.synced:
-                return self._turn_away(calls, wire.INVALID, ChainHalted(MIGRATING))
-            verdicts = await self._verdicts(calls)
         except StoreError as error:
-            return self._turn_away(calls, wire.UNKNOWN, EngineError(f"the store does not answer: {error}"))
+            return b"".join([self._tell(call, error) for call in calls])
+        if info is None:
+            return self._turn_away(calls, wire.UNKNOWN, EngineError("no chain is founded yet"))
+        if not info.chain.synced:
+            return self._turn_away(calls, wire.INVALID, ChainHalted(MIGRATING))
+        verdicts = await self._verdicts(calls)
         return b"".join([self._tell(call, verdict) for call, verdict in zip(calls, verdicts, strict=True)])
 
-    async def _verdicts(self, calls: Sequence[wire.CheckTx]) -> list[InvalidTransaction | None]:
+    async def _verdicts(self, calls: Sequence[wire.CheckTx]) -> list[InvalidTransaction | StoreError | None]:
         # What this node has just verified itself needs no second look while the head is the same; whatever slips
         # through a change of the head is found when the engine checks its mempool anew after that block.
         vouched = [not call.recheck and self._watcher.vouched(call.tx) for call in calls]
@@ -267,7 +280,9 @@ class Handler:
         found = iter(await self._lifecycle.check_txs(raws) if raws else ())
         return [None if known else next(found) for known in vouched]
 
-    def _tell(self, call: wire.CheckTx, verdict: InvalidTransaction | None) -> bytes:
+    def _tell(self, call: wire.CheckTx, verdict: InvalidTransaction | StoreError | None) -> bytes:
+        if isinstance(verdict, StoreError):
+            return self._tell_unknown(call, verdict)
         if not call.recheck:
             self._watcher.checked(call.tx, verdict)
         elif verdict is not None:
@@ -275,6 +290,13 @@ class Handler:
         if verdict is None:
             return wire.CHECKED
         return wire.check_tx(wire.INVALID, wire.explained(verdict), verdict.code)
+
+    def _tell_unknown(self, call: wire.CheckTx, error: StoreError) -> bytes:
+        if call.recheck:
+            # The engine would drop what it has taken before; it is judged in any case by a proposal, by the block
+            # and by the check after that.
+            return wire.CHECKED
+        return self._turn_away((call,), wire.UNKNOWN, EngineError(f"the store does not answer: {error}"))
 
     def _turn_away(self, calls: Sequence[wire.CheckTx], code: int, reason: EngineError) -> bytes:
         for call in calls:
@@ -452,3 +474,15 @@ def _checked_genesis(call: wire.InitChain) -> Genesis:
     if not powers or min(powers) < 1 or sum(powers) > MAX_TOTAL_POWER:
         raise ChainMismatch("the genesis file needs validators, each with a power of 1 or more")
     return read_app_state(call.app_state)
+
+
+def _differences(told: JsonObject, ours: JsonObject, where: str = "") -> list[str]:
+    """What a genesis says of parameters that the chain was founded with otherwise; both have the same members."""
+    found: list[str] = []
+    for name, value in ours.items():
+        other = told[name]
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += _differences(other, value, f"{where}{name}.")
+        elif other != value:
+            found.append(f"`{where}{name}` is {other}, the chain was founded with {value}")
+    return found
