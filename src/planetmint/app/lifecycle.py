@@ -97,6 +97,8 @@ class BlockLifecycle:
         self._founding: Founding | None = None
         self._head: BlockHeader | None = None
         self._chain: ChainRecord | None = None
+        self._renamed_at: int | None = None
+        self._corrects = False
         self._validators: ValidatorSet = ()
         self._proposed: _Proposed | None = None
         self._finalized: _Finalized | None = None
@@ -135,8 +137,11 @@ class BlockLifecycle:
             return False
         check_parameters(founding.parameters)
         view = await self._store.read_state(StateReads((), ()))
+        chain = view.chain()
+        renaming = await self._store.summary(chain.shift) if chain.shift else None
         self._founding, self._head = founding, head
-        self._chain, self._validators = view.chain(), view.validators()
+        self._chain, self._validators = chain, view.validators()
+        self._renamed_at = None if renaming is None else renaming.header.time
         self._proposed = self._finalized = self._doubtful = None
         self._standing.clear(head.height)
         self._feed.begin(founding.label, head.height)
@@ -283,7 +288,7 @@ class BlockLifecycle:
             result = execute_block(view, height, candidates, head.app_hash, self._verifier.cache.check)
         header = BlockHeader(
             height=height,
-            time=time,
+            time=self._recorded(time, head),
             previous_hash=header_hash(head),
             root=result.root,
             app_hash=result.app_hash,
@@ -304,13 +309,27 @@ class BlockLifecycle:
             raise ChainHalted(self.halted)
         if height != head.height + 1:
             raise InvariantViolated(f"block {height} is executed on top of block {head.height}")
-        # The first block of a chain carries the time of its genesis, which may be that of the block before.
-        if time < head.time + (0 if head.height == chain.shift else 1):
+        # The head's time may have come with a snapshot, whose teller is not believed that much: only the block
+        # that renamed the chain counts, which no snapshot shows later than the engine's genesis.
+        renamed = self._renamed_at
+        if renamed is not None and time < renamed + _least_step(head, chain):
             raise ChainMismatch(
-                f"block {height} is to have the time {time}, which is not after {head.time}, that of block "
-                f"{head.height}: the engine is not one of the chain {chain.chain_id!r}"
+                f"block {height} is to have the time {time}, which is not after {renamed}, that of block "
+                f"{chain.shift}: the engine is not one of the chain {chain.chain_id!r}"
             )
         return head
+
+    def _recorded(self, time: int, head: BlockHeader) -> int:
+        """The time that the ledger keeps for a block on top of `head`: its own, unless that is not later.
+
+        An engine's times grow. Where they seem not to, a snapshot told a wrong one; blocks after it are kept as
+        later ones until the engine's time is past it, so that the ledger follows from itself.
+        """
+        least = head.time + _least_step(head, self._require_chain())
+        if time < least and not self._corrects:
+            _log.warning("block.time_corrected", height=head.height + 1, time=time, recorded=least)
+        self._corrects = time < least
+        return max(time, least)
 
     def header(self) -> BlockHeader:
         """See `Lifecycle`."""
@@ -366,7 +385,8 @@ class BlockLifecycle:
     def _committed(self, sealed: BlockHeader, block: _Finalized) -> None:
         """A block is durable: go on from it, publish its events, wake who waits for it."""
         self._head = sealed
-        self._chain = block.result.chain or self._chain
+        if block.result.chain is not None:
+            self._chain, self._renamed_at = block.result.chain, sealed.time
         if block.result.validators is not None:
             self._validators = block.result.validators
         self._proposed = self._finalized = self._doubtful = None
@@ -479,6 +499,12 @@ class BlockLifecycle:
         if self._finalized is None:
             raise InvariantViolated("no block was finalized")
         return self._finalized
+
+
+def _least_step(head: BlockHeader, chain: ChainRecord) -> int:
+    """Nanoseconds by which the next block is later: none for the first one under a name, whose time may be that
+    of its genesis, and so that of the block before."""
+    return 0 if head.height == chain.shift else 1
 
 
 def _needs_backup(continues: Migrated, head: BlockHeader | None) -> str:

@@ -50,7 +50,7 @@ _KEPT_PIECES = 4
 _HASH_BYTES = 32
 _MOST_AHEAD = 600 * 1_000_000_000
 """Nanoseconds by which the newest block of a snapshot may be ahead of this machine's clock. Times are covered by
-no app hash, and a node takes no block that is not later than its newest one."""
+no app hash, and until the engine's are past it, the blocks after it are kept with later times than their own."""
 
 _CACHED_BYTES = 16 << 20
 """Of canonical transactions up to which a snapshot's blocks stay in memory until they are written; decoded they
@@ -106,6 +106,22 @@ class NoNotes:
 
     def save(self, data: bytes) -> None:
         """See `Notes`."""
+
+
+class Origin(NamedTuple):
+    """What the engine's genesis says of the chain; nothing that a snapshot tells has to be believed for it.
+
+    Attributes:
+        label: The chain's, as in `Founding`.
+        time: Of the genesis in nanoseconds, so that no block of the engine is earlier.
+    """
+
+    label: str
+    time: int
+
+
+def _unknown() -> Origin | None:
+    return None
 
 
 class Place(NamedTuple):
@@ -208,7 +224,9 @@ class _Taking:
         have: Indexes of the chunks that are kept.
         next: The first chunk that the derivation has not seen.
         first: After block 0.
+        renamed_at: Time of the block with which the chain got its present name.
         blocks: Derived ones while they are few enough to be kept, else None.
+        held: Whether the ledger holds it already.
     """
 
     snapshot: Snapshot
@@ -218,8 +236,10 @@ class _Taking:
     have: set[int] = field(default_factory=set)
     next: int = 0
     first: Standing | None = None
+    renamed_at: int = 0
     blocks: list[BlockRecord] | None = field(default_factory=list)
     kept_bytes: int = 0
+    held: bool = False
 
 
 class SnapshotService:
@@ -232,6 +252,8 @@ class SnapshotService:
         taken: Awaited when the store holds a snapshot: the node goes on from it.
         notes: Keeps the places of pieces over a restart.
         clock: Snapshots that end in the future are refused; without one they are not.
+        origin: Asked for what the engine's genesis says; None where nobody knows. Then a label is believed as it
+            is told, and snapshots of chains that have migrated are refused.
     """
 
     def __init__(
@@ -243,6 +265,7 @@ class SnapshotService:
         taken: Callable[[], Awaitable[object]] | None = None,
         notes: Notes | None = None,
         clock: Clock | None = None,
+        origin: Callable[[], Origin | None] = _unknown,
     ) -> None:
         self._store = store
         self._spool = spool
@@ -250,6 +273,7 @@ class SnapshotService:
         self._taken = taken
         self._notes = notes or NoNotes()
         self._clock = clock
+        self._origin = origin
         self._full: Pieces | None = None
         self._offers: OrderedDict[int, _Offer] = OrderedDict()
         self._packed: OrderedDict[tuple[int, int], bytes] = OrderedDict()
@@ -405,11 +429,27 @@ class SnapshotService:
             and sha256(snapshot.metadata).digest() == snapshot.hash
             and len(app_hash) == _HASH_BYTES
         )
-        if not possible or await self._store.founding() is not None:
+        if not possible:
             return False
+        if await self._store.founding() is not None:
+            if not await self._holds(snapshot, app_hash):
+                return False
+            # The engine ended before it noted that it was given this one.
+            self._taking = _Taking(snapshot, app_hash, held=True)
+            return True
         self._spool.clear()
         self._taking = _Taking(snapshot, app_hash)
         return True
+
+    async def _holds(self, snapshot: Snapshot, app_hash: bytes) -> bool:
+        """Whether the ledger stands where the snapshot ends."""
+        head, chain = await self._store.head(), await newest_chain(self._store)
+        return (
+            head is not None
+            and chain.synced
+            and head.height - chain.shift == snapshot.height
+            and head.app_hash == app_hash.hex()
+        )
 
     async def add_chunk(self, index: int, chunk: bytes) -> ChunkVerdict:
         """See `Snapshots`."""
@@ -420,6 +460,8 @@ class SnapshotService:
         taking = self._taking
         if taking is None:
             return ChunkVerdict.REJECTED
+        if taking.held:
+            return ChunkVerdict.ACCEPTED
         wanted = taking.snapshot.metadata[index * _HASH_BYTES : (index + 1) * _HASH_BYTES] if index >= 0 else b""
         try:
             piece = await asyncio.to_thread(unpack, chunk)
@@ -450,6 +492,9 @@ class SnapshotService:
             taking.next += 1
             for record in taking.reader.feed(piece):
                 _keep(taking, taking.derivation.add(record))
+                standing = taking.derivation.standing
+                if standing is not None and standing.head.height == standing.chain_record.shift:
+                    taking.renamed_at = standing.head.time
                 await asyncio.sleep(0)
 
     def _unpacked(self, index: int) -> bytes:
@@ -468,6 +513,27 @@ class SnapshotService:
             raise Underivable("it does not lead to the app hash that the engine trusts")
         if self._clock is not None and standing.head.time > self._clock.now() + _MOST_AHEAD:
             raise Underivable("its newest block is of the future")
+        self._check_origin(standing, taking.renamed_at)
+
+    def _check_origin(self, standing: Standing, renamed_at: int) -> None:
+        """Hold what no app hash covers against the engine's genesis: the label, and when the chain was renamed.
+
+        An engine's blocks that are not later than the renaming would be refused for ever.
+        """
+        origin, chain = self._origin(), standing.chain_record
+        if origin is None and chain.shift:
+            raise Underivable(
+                "the chain has migrated, and the engine's genesis file, against which that is held, is not "
+                "known: set tendermint.home to the engine's home"
+            )
+        if origin is None:
+            return
+        if standing.founding.label != origin.label:
+            raise Underivable(
+                f"its chain has the label {standing.founding.label}, that of the engine's genesis {origin.label}"
+            )
+        if chain.shift and renamed_at > origin.time:
+            raise Underivable(f"its block {chain.shift} is later than the engine's genesis")
 
     async def _write(self, taking: _Taking) -> None:
         """Fill the store with what was derived; goes on where an attempt before has ended."""

@@ -146,8 +146,9 @@ class Lifecycle(Protocol):
         """Execute a decided block; stores nothing. Repeatable with the same outcome.
 
         Raises ChainHalted where a migration is decided, and ChainMismatch where `time` is not after the block
-        before: an engine of an earlier chain replays its own blocks. The first block under a name may have the
-        time of the one before: the engine gives it that of its genesis.
+        that decided the last one: an engine of an earlier chain replays its own blocks. The first block under a
+        name may have that time: the engine gives it that of its genesis. Of a block that is not later than the
+        one before, whose time came with a snapshot, a later time is kept.
 
         Args:
             height: The head's + 1.

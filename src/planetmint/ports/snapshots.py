@@ -61,7 +61,8 @@ class Snapshots(Protocol):
             app_hash: 32 bytes that the engine trusts for `snapshot.height`.
 
         Returns:
-            Whether chunks are wanted; False for an unknown format, impossible values, or a ledger that has blocks.
+            Whether chunks are wanted; False for an unknown format, impossible values, or a ledger with other
+            blocks. One that stands where the snapshot ends keeps what it has, whatever the chunks are.
         """
         ...
 

@@ -6,15 +6,18 @@ empties what a snapshot has left half and joins again; what a restore has left h
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from planetmint.app.snapshots import SnapshotService
+from planetmint.app.snapshots import Origin, SnapshotService
+from planetmint.chain import UnknownRules, found_chain
 from planetmint.ports.errors import StoreError, StoreFull
 from planetmint.ports.store import Store
 from planetmint.runtime.backends import StoreKeeper
 from planetmint.runtime.clock import SystemClock
+from planetmint.runtime.engine_home import EngineHome
 from planetmint.runtime.files import sync_folder, write_whole
 from planetmint.runtime.settings import ConfigurationError, Settings
 
@@ -114,7 +117,24 @@ def make_snapshots(settings: Settings, store: Store) -> SnapshotService:
         interval=settings.consensus.snapshot_interval,
         notes=FileNotes(folder / NOTES_FILE),
         clock=SystemClock(),
+        origin=partial(origin_of, EngineHome(settings.engine_home)),
     )
+
+
+def origin_of(home: EngineHome) -> Origin | None:
+    """What the genesis file of the engine says of its chain; None where there is none that can be read."""
+    if not home.founded:
+        return None
+    try:
+        genesis = home.read_genesis()
+        migrated = genesis.app.migrated_from
+        if migrated is not None:
+            return Origin(migrated.label, genesis.time)
+        founding = found_chain(genesis.chain_id, genesis.app.parameters, genesis.validators, genesis.time)
+    except (ConfigurationError, UnknownRules, ValueError) as error:
+        _log.warning("snapshot.genesis_not_read", path=str(home.genesis), error=str(error))
+        return None
+    return Origin(founding.label, genesis.time)
 
 
 async def clear_unfinished(settings: Settings, keeper: StoreKeeper) -> None:

@@ -256,21 +256,55 @@ async def test_a_chain_may_migrate_again(node: Running) -> None:
 # Engines of other chains
 
 
+async def migrated(node: Running) -> int:
+    """Conclude a migration in block 2 and begin the chain under its new name; the time of block 2."""
+    election = BUILD.migration_election(POWERS)
+    await block_of(node, election)
+    await block_of(node, *votes(election, "v-1", "v-2", "v-3"))
+    info = await standing(node)
+    await node.lifecycle.begin_chain(info.chain.chain_id, VALIDATORS)
+    return info.time
+
+
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("late", [0, -1, -SECOND])
-async def test_a_block_whose_time_is_not_after_the_one_before_is_of_another_chain(
-    node: Running, late: int
+async def test_a_block_that_is_not_later_than_the_migration_is_one_of_the_old_engine(
+    node: Running, late: int, again: bool
 ) -> None:
+    time = await migrated(node)
     await block_of(node, BUILD.create("alice"))
-    time = (await standing(node)).time
+    if again:
+        await node.lifecycle.load()
     with pytest.raises(ChainMismatch, match="which is not after"):
-        await node.lifecycle.finalize_block(2, time + late, PUBLIC, [])
-    await node.lifecycle.finalize_block(2, time + 1, PUBLIC, [])
+        await node.lifecycle.finalize_block(4, time + late, PUBLIC, [])
+    await node.lifecycle.finalize_block(4, time + 2 * SECOND, PUBLIC, [])
 
 
-async def test_the_first_block_may_have_the_time_of_the_genesis_and_no_earlier_one(node: Running) -> None:
+async def test_the_first_block_after_a_migration_may_have_the_time_of_the_genesis_and_no_earlier_one(
+    node: Running,
+) -> None:
+    time = await migrated(node)
     with pytest.raises(ChainMismatch):
-        await node.lifecycle.finalize_block(1, START - 1, PUBLIC, [])
-    await node.lifecycle.finalize_block(1, START, PUBLIC, [])
+        await node.lifecycle.finalize_block(3, time - 1, PUBLIC, [])
+    await node.lifecycle.finalize_block(3, time, PUBLIC, [])
+    assert node.lifecycle.header().time == time
+
+
+@pytest.mark.parametrize("moved", [False, True])
+async def test_times_in_the_ledger_grow_even_after_one_that_was_told_too_late(node: Running, moved: bool) -> None:
+    if moved:
+        await migrated(node)
+    info = await standing(node)
+    for height, time, recorded in ((1, 9, 9), (2, 5, 10), (3, 7, 11), (4, 12, 12)):
+        await node.lifecycle.finalize_block(info.height + height, info.time + time, PUBLIC, [])
+        await node.lifecycle.commit()
+        assert (await standing(node)).time == info.time + recorded
+
+
+async def test_the_first_block_of_a_chain_has_the_time_of_the_genesis(node: Running) -> None:
+    for time in (START - 1, START):
+        await node.lifecycle.finalize_block(1, time, PUBLIC, [])
+        assert node.lifecycle.header().time == START
 
 
 @pytest.mark.parametrize("founded", [False, True])

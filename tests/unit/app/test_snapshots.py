@@ -9,9 +9,9 @@ from hashlib import sha256
 
 import pytest
 
-from planetmint.app import CommittedFeed, snapshots, transfer
-from planetmint.app.snapshots import SnapshotService
-from planetmint.chain import archive
+from planetmint.app import BlockLifecycle, CommittedFeed, SignatureCache, Verifier, snapshots, transfer
+from planetmint.app.snapshots import Origin, SnapshotService
+from planetmint.chain import archive, found_chain, founding_header
 from planetmint.chain.archive import (
     ArchivedBlock,
     ArchiveEnd,
@@ -24,10 +24,12 @@ from planetmint.chain.archive import (
     pack,
     unpack,
 )
+from planetmint.chain.derive import derive_block, derive_founding, follow
 from planetmint.model.block import BlockHeader, BlockRecord, Founding
 from planetmint.ports.errors import StoreError
 from planetmint.ports.snapshots import ChunkVerdict, Snapshot
 from planetmint.ports.store import StateReads, Store
+from planetmint.rules import decode_canonical
 from planetmint.storage.memory import MemoryStore
 from tests.support.chains import BUILDER, MIGRATED_AT, bulky, dump, elected, grow, ordinary
 from tests.support.ledger import StepClock
@@ -125,6 +127,15 @@ async def trusted(store: Store, height: int) -> bytes:
     summary = await store.summary(height)
     assert summary is not None
     return bytes.fromhex(summary.header.app_hash)
+
+
+async def origin(store: Store) -> Origin:
+    """What the genesis of the engine that made the chain says."""
+    founding, chain = await store.founding(), (await store.read_state(StateReads((), ()))).chain()
+    renaming = await store.summary(chain.shift)
+    assert founding is not None
+    assert renaming is not None
+    return Origin(founding.label, renaming.header.time + (1_000_000 if chain.shift else 0))
 
 
 def resealed(stream: bytes, height: int) -> tuple[Snapshot, list[bytes]]:
@@ -348,7 +359,10 @@ async def test_impossible_offers_and_ledgers_with_blocks_take_nothing() -> None:
     ):
         assert not await service.take(wrong, app_hash)
     assert not await service.take(snapshot, b"short")
-    assert not await SnapshotService(store, MemorySpool()).take(snapshot, app_hash)
+    longer = await opened([*ordinary(), *bulky(1, 100)])
+    for ledger, other in ((longer, snapshot), (store, snapshot._replace(height=5))):
+        assert not await SnapshotService(ledger, MemorySpool()).take(other, app_hash)
+    assert not await SnapshotService(store, MemorySpool()).take(snapshot, sha256(b"another").digest())
     assert await service.add_chunk(0, b"") is ChunkVerdict.REJECTED
 
 
@@ -377,8 +391,8 @@ async def test_a_store_that_comes_back_is_filled_to_the_end_when_the_chunk_is_gi
     for batches in range(3):
         breaking = BreakingStore(batches)
         await breaking.open()
-        spool = MemorySpool()
-        service = SnapshotService(breaking, spool)
+        spool, told = MemorySpool(), await origin(store)
+        service = SnapshotService(breaking, spool, origin=lambda told=told: told)  # type: ignore[misc]
         assert await service.take(snapshot, await trusted(store, height))
         await give(service, chunks[:-1])
         last = len(chunks) - 1
@@ -454,7 +468,8 @@ async def test_after_a_migration_heights_of_snapshots_are_those_of_the_engine() 
     chunk = await service.chunk(4, offer.format, 0)
     assert chunk is not None
     assert await service.chunk(10, offer.format, 0) is None
-    taker = SnapshotService(empty, MemorySpool())
+    told = await origin(store)
+    taker = SnapshotService(empty, MemorySpool(), origin=lambda: told)
     assert await taker.take(offer, await trusted(store, MIGRATED_AT + 4))
     assert await taker.add_chunk(0, chunk) is ChunkVerdict.ACCEPTED
     assert (await empty.read_state(StateReads((), ()))).chain() == (
@@ -509,3 +524,135 @@ async def test_no_snapshot_with_any_bit_changed_is_believed() -> None:
         assert await service.take(offered, app_hash)
         assert (await give(service, pieces))[-1] is ChunkVerdict.REJECTED, f"seed {seed}: bit {place}"
         assert (await empty.founding(), await empty.head()) == (None, None)
+
+
+async def test_a_ledger_that_stands_where_a_snapshot_ends_takes_it_again_and_writes_nothing() -> None:
+    store, empty = await opened(ordinary()), await opened()
+    snapshot, chunks = await served(store, 6)
+    app_hash = await trusted(store, 6)
+    service = SnapshotService(empty, MemorySpool())
+    assert await service.take(snapshot, app_hash)
+    await give(service, chunks)
+    # The engine ended before it noted the snapshot: it comes back without a chain and is offered the same one.
+    spool = MemorySpool()
+    again = SnapshotService(empty, spool)
+    assert await again.take(snapshot, app_hash)
+    assert await give(again, [*chunks, b"anything"]) == [ChunkVerdict.ACCEPTED] * (len(chunks) + 1)
+    assert (spool.chunks, spool.marked) == ({}, False)
+    assert await dump(empty) == await dump(store)
+
+
+async def test_after_a_migration_too_a_ledger_takes_the_snapshot_again_where_it_stands() -> None:
+    store = await opened(elected())
+    height = len(elected())
+    snapshot, _ = await served(store, height)
+    assert snapshot.height == height - MIGRATED_AT
+    assert await SnapshotService(store, MemorySpool()).take(snapshot, await trusted(store, height))
+    waiting = await opened(elected()[:MIGRATED_AT])
+    for engine_height in (0, 1, MIGRATED_AT):
+        other = snapshot._replace(height=engine_height)
+        assert not await SnapshotService(waiting, MemorySpool()).take(other, await trusted(waiting, MIGRATED_AT))
+
+
+async def derivable(store: Store) -> None:
+    """A ledger's blocks follow from one another, as `planetmint verify` and a restore want it."""
+    founding, first = await store.founding(), await store.summary(0)
+    assert founding is not None
+    assert first is not None
+    standing = derive_founding(founding, first.header)
+    height = 1
+    while (block := await store.block(height)) is not None:
+        standing = standing.after(derive_block(standing, block.summary.header, block.transactions))
+        height += 1
+
+
+@pytest.mark.parametrize("blocks", [ordinary(), elected()], ids=["ordinary", "migrated"])
+async def test_a_newest_time_that_a_snapshot_forges_stops_nobody_who_joins(blocks: list[list[bytes]]) -> None:
+    real, empty = await opened(blocks, signed=False), await opened()
+    told, height = await origin(real), len(blocks) - 1
+    snapshot, chunks = await served(real, height)
+    honest = records(chunks)
+    last, following = honest[-2], await real.block(height + 1)
+    assert isinstance(last, ArchivedBlock)
+    assert following is not None
+    time = following.summary.header.time
+    forged = last._replace(header=replace(last.header, time=time + 5))
+    offered, pieces = resealed(encoded([*honest[:-2], forged, honest[-1]]), snapshot.height)
+    service = SnapshotService(empty, MemorySpool(), clock=StepClock(), origin=lambda: told)
+    assert await service.take(offered, await trusted(real, height))
+    assert (await give(service, pieces))[-1] is ChunkVerdict.ACCEPTED
+    verifier = Verifier(SignatureCache(10), 1)
+    lifecycle = BlockLifecycle(empty, CommittedFeed(empty), verifier)
+    await lifecycle.load()
+    for step, taken in ((1, list(following.transactions)), (2, []), (3, [])):
+        await lifecycle.finalize_block(height + step, time + 3 * (step - 1), b"\0" * 20, taken)
+        await lifecycle.commit()
+    verifier.close()
+    assert lifecycle.head is not None
+    assert lifecycle.head.time == time + 8
+    assert await trusted(empty, height + 1) == await trusted(real, height + 1)
+    await derivable(empty)
+
+
+async def test_a_snapshot_in_which_a_migration_is_later_than_the_genesis_is_rejected() -> None:
+    real = await opened(elected())
+    told, height = await origin(real), len(elected())
+    snapshot, chunks = await served(real, height)
+    for later, verdict in (
+        (0, ChunkVerdict.ACCEPTED),
+        (1_000_000, ChunkVerdict.ACCEPTED),
+        (1_000_001, ChunkVerdict.REJECTED),
+    ):
+        pieces_of = await forged_from(records(chunks), later=later)
+        offered, pieces = resealed(encoded(pieces_of), snapshot.height)
+        empty = await opened()
+        service = SnapshotService(empty, MemorySpool(), clock=StepClock(), origin=lambda: told)
+        assert await service.take(offered, await trusted(real, height))
+        assert (await give(service, pieces))[-1] is verdict
+        assert (await empty.founding() is None) is (verdict is ChunkVerdict.REJECTED)
+
+
+async def test_a_snapshot_of_a_migrated_chain_is_rejected_where_no_genesis_is_known() -> None:
+    store, empty = await opened(elected()), await opened()
+    snapshot, chunks = await served(store, len(elected()))
+    service = SnapshotService(empty, MemorySpool())
+    assert await service.take(snapshot, await trusted(store, len(elected())))
+    assert (await give(service, chunks))[-1] is ChunkVerdict.REJECTED
+    assert await empty.founding() is None
+
+
+@pytest.mark.parametrize("blocks", [ordinary(), elected()], ids=["ordinary", "migrated"])
+async def test_a_snapshot_of_a_chain_with_another_label_is_rejected(blocks: list[list[bytes]]) -> None:
+    real, empty = await opened(blocks), await opened()
+    told = await origin(real)
+    snapshot, chunks = await served(real, len(blocks))
+    forged = await forged_from(records(chunks), founded=-12_345)
+    assert isinstance(forged[0], Founding)
+    assert forged[0].label != told.label
+    offered, pieces = resealed(encoded(forged), snapshot.height)
+    service = SnapshotService(empty, MemorySpool(), origin=lambda: told)
+    assert await service.take(offered, await trusted(real, len(blocks)))
+    assert (await give(service, pieces))[-1] is ChunkVerdict.REJECTED
+    assert await empty.founding() is None
+    # The honest one is taken.
+    assert await service.take(snapshot, await trusted(real, len(blocks)))
+    assert (await give(service, chunks))[-1] is ChunkVerdict.ACCEPTED
+
+
+async def forged_from(honest: Sequence[Record], *, founded: int = 0, later: int = 0) -> list[Record]:
+    """A stream in which all follows from all: the founding is moved, and the blocks from the migration on."""
+    first, block_0 = honest[0], honest[1]
+    assert isinstance(first, Founding)
+    assert isinstance(block_0, ArchivedBlock)
+    founding = found_chain(first.chain_id, first.parameters, first.validators, first.time + founded)
+    header = founding_header(founding, bytes.fromhex(block_0.header.proposer))
+    made: list[Record] = [founding, ArchivedBlock(header, ())]
+    standing = derive_founding(founding, header)
+    for block in honest[2:-1]:
+        assert isinstance(block, ArchivedBlock)
+        moved = block.header.time + (later if block.header.height >= MIGRATED_AT else 0)
+        taken = [decode_canonical(raw, founding.parameters) for raw in block.transactions]
+        record = follow(standing, replace(block.header, time=moved), taken)
+        made.append(ArchivedBlock(record.header, block.transactions))
+        standing = standing.after(record)
+    return [*made, honest[-1]]
