@@ -110,7 +110,7 @@ class BareRoot:
     def copy_source(self, place: str) -> None:
         """Put what an archive of this project would hold, without its history, to a place in the root."""
         listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, check=True, stdout=subprocess.PIPE,
         ).stdout  # fmt: skip
         target = self.path / place.lstrip("/")
