@@ -215,13 +215,14 @@ async def test_a_block_that_does_not_follow_is_refused_and_the_node_goes_on(heig
         assert not node.engine.task.done()
 
 
-async def test_an_engine_that_replays_blocks_of_an_earlier_time_is_refused() -> None:
-    async with comet_node() as node:
-        assert node.comet is not None
-        await node.comet.make_block()
-        await node.comet.make_block()
+async def test_an_engine_that_replays_blocks_of_before_the_migration_is_refused() -> None:
+    store = await begin_store(3)
+    async with comet_node(store, connect=False) as node:
+        comet = await node.connect(genesis=init_chain("new", time=START + 10**12))
+        await comet.consensus.call(finalize(1, [], START + 10**12))
+        await comet.consensus.call(COMMIT)
         with pytest.raises(Refused, match="not after"):
-            await node.comet.consensus.call(finalize(3, [], START + 10**9))
+            await comet.consensus.call(finalize(2, [], START + 3 * 10**9))
 
 
 async def test_a_block_without_a_chain_is_refused() -> None:
@@ -527,6 +528,26 @@ async def test_a_forged_snapshot_is_rejected_and_another_may_follow() -> None:
         snapshots.wanted = False
         assert (await client.call(offer())).offer_snapshot.result == 3
         await client.close()
+
+
+async def test_an_engine_that_wants_a_snapshot_over_other_blocks_is_told_what_the_operator_has_to_do() -> None:
+    snapshots = FakeSnapshots()
+    snapshots.wanted = False
+    async with comet_node(snapshots=snapshots) as node:
+        assert node.comet is not None
+        await node.comet.make_block()
+        with structlog.testing.capture_logs() as logs:
+            assert (await node.comet.consensus.call(offer())).offer_snapshot.result == 3
+        (told,) = [entry for entry in logs if entry["event"] == "snapshot.refused"]
+        assert "stands at block 1 of `abci-tests`: stop the node, run `planetmint drop`, then start" in told["reason"]
+        assert node.engine.trouble == told["reason"]
+        # One that fits the ledger may follow, and is taken again.
+        snapshots.wanted, snapshots.verdicts = True, [ChunkVerdict.ACCEPTED] * 2
+        assert (await node.comet.consensus.call(offer())).offer_snapshot.result == 1
+        assert "planetmint drop" not in str(node.engine.trouble)
+        for index in range(2):
+            assert (await node.comet.consensus.call(apply(index))).apply_snapshot_chunk.result == 1
+        assert (await node.comet.query.call(info())).info.last_block_height == 1
 
 
 # Order and connections

@@ -418,13 +418,23 @@ class Handler:
     async def _offer(self, call: wire.OfferSnapshot) -> wire.OfferResult:
         if self._snapshots is None:
             return wire.OfferResult.REJECT
+        self._taking = None
         try:
             wanted = await self._snapshots.take(call.snapshot, call.app_hash)
+            held = None if wanted else await self.look()
         except StoreError as error:
             _log.error("snapshot.not_taken", reason=str(error))
-            wanted = False
+            return wire.OfferResult.REJECT
+        if held is not None:
+            # It holds no chain, and would ask its peers for another snapshot for ever.
+            self.refusal = (
+                f"the engine wants to begin with a snapshot, but the database stands at block {held.height} of "
+                f"`{held.chain.chain_id}`: stop the node, run `planetmint drop`, then start"
+            )
+            _log.error("snapshot.refused", engine_height=call.snapshot.height, reason=self.refusal)
         if not wanted:
             return wire.OfferResult.REJECT
+        self.refusal = None
         self._taking, self._accepted = call.snapshot, set()
         _log.info("snapshot.offered", engine_height=call.snapshot.height, chunks=call.snapshot.chunks)
         return wire.OfferResult.ACCEPT
