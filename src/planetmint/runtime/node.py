@@ -5,6 +5,7 @@ Nothing here is global: two nodes can live in one process. `serve` alone knows a
 """
 
 import asyncio
+import base64
 import gc
 import os
 import signal
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 import structlog
 import uvloop
@@ -26,7 +28,7 @@ from planetmint.http.app import create_app
 from planetmint.http.server import HttpServer
 from planetmint.http.settings import HttpSettings
 from planetmint.model.errors import InvariantViolated
-from planetmint.model.validator import Validator
+from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.ports.store import Store
 from planetmint.runtime.backends import make_keeper, make_store
 from planetmint.runtime.children import Child
@@ -239,11 +241,9 @@ class Node:
         try:
             if await lifecycle.load():
                 key = load_key(folder)
-                if key.public not in [validator.public_key for validator in await store.validators()]:
-                    raise ConfigurationError(
-                        f"{folder / KEY_FILE} is not a validator of the chain in the database: put the right file "
-                        "back from a backup"
-                    )
+                validators = await store.validators()
+                if key.public not in [validator.public_key for validator in validators]:
+                    raise ConfigurationError(_not_a_validator(folder / KEY_FILE, validators))
                 return key
             key = load_or_make_key(folder)
             chain = self._settings.chain
@@ -274,6 +274,16 @@ class Node:
             found.append(("Event stream", f"{'wss' if tls else 'ws'}://{place}/api/v1/streams/valid_transactions"))
             found.append(("Try the stream", f"{'https' if tls else 'http'}://{place}/"))
         return found
+
+
+def _not_a_validator(path: Path, validators: ValidatorSet) -> str:
+    keys = ", ".join(base64.b64encode(validator.public_key).decode() for validator in validators)
+    return (
+        f"{path} is not a validator of the chain in the database, whose validators are {keys}: put the right file "
+        "back from a backup. If an election has removed this key, put the key file of one of those there; without "
+        "any, `planetmint drop` and `planetmint restore` of a backup up to the block before the last vote "
+        "(--height) go on from there"
+    )
 
 
 async def _why_engine_is_held(lifecycle: BlockLifecycle, home: EngineHome) -> str | None:

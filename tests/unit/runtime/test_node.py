@@ -2,12 +2,15 @@
 """A whole node in the test's process: its chain and key, how it ends, and what it says then."""
 
 import asyncio
+import base64
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 import structlog
+from nacl.bindings import crypto_sign_seed_keypair
 
 from planetmint.app import BlockLifecycle, Ledger, Mode
 from planetmint.consensus.cometbft.genesis import Genesis
@@ -20,7 +23,8 @@ from planetmint.ports.errors import CommitTimeout, EngineError, StoreFull
 from planetmint.runtime import node as module
 from planetmint.runtime.engine_home import EngineHome
 from planetmint.runtime.genesis_file import GenesisFile
-from planetmint.runtime.keys import KEY_FILE, load_or_make_key
+from planetmint.runtime.keys import KEY_FILE, ValidatorKey, load_or_make_key
+from planetmint.runtime.keys import _write_key as write_key
 from planetmint.runtime.node import Node
 from planetmint.runtime.settings import (
     ConfigurationError,
@@ -30,7 +34,7 @@ from planetmint.runtime.settings import (
     WsServerSettings,
 )
 from planetmint.storage.sqlite import SqliteStore
-from planetmint.testing.build import Builder, Built, Dialect
+from planetmint.testing.build import Builder, Built, Dialect, seed
 
 BUILD = Builder(Dialect.PLANETMINT_2)
 ITEMS = [BUILD.create(f"owner-{number}") for number in range(40)]
@@ -131,6 +135,39 @@ async def test_a_chain_is_not_continued_with_the_key_of_another(tmp_path: Path) 
     (tmp_path / "other" / KEY_FILE).replace(tmp_path / "mine" / KEY_FILE)
     with pytest.raises(ConfigurationError, match="not a validator"):
         await Node(settings(tmp_path / "mine")).start()
+
+
+async def test_a_node_whose_own_key_an_election_removes_ends_and_goes_on_with_that_of_another_validator(
+    tmp_path: Path, ledgers: list[Ledger]
+) -> None:
+    keys = {name: ValidatorKey(crypto_sign_seed_keypair(seed(name))[1]) for name in ("validator", "otto")}
+    write_key(tmp_path / KEY_FILE, keys["validator"])
+    adding = BUILD.validator_election({"validator": 10}, "otto", 3)
+    removing = BUILD.validator_election({"validator": 10, "otto": 3}, "validator", 0)
+    node = Node(settings(tmp_path))
+    serving = asyncio.create_task(ended(node))
+    ledger = await started(ledgers, node)
+    for election in (adding, removing):
+        await ledger.submit(election.canonical, Mode.COMMIT)
+        vote = BUILD.vote([election.spend(0)], amount=10)
+        await ledger.submit(vote.canonical, Mode.COMMIT)
+    code, logs = await serving
+    assert code == 1
+    assert "removed this node's own key" in str(logs)
+    assert await stored(tmp_path, [vote]) == [True]
+    # The block after it would be signed by nobody who is a validator.
+    otto = base64.b64encode(keys["otto"].public).decode()
+    with pytest.raises(
+        ConfigurationError, match=f"whose validators are {re.escape(otto)}: .* election .* restore"
+    ):
+        await Node(settings(tmp_path)).start()
+    (tmp_path / KEY_FILE).unlink()
+    write_key(tmp_path / KEY_FILE, keys["otto"])
+    node = Node(settings(tmp_path))
+    await node.start()
+    await ledgers[-1].submit(ITEMS[0].canonical, Mode.COMMIT)
+    await node.stop()
+    assert await stored(tmp_path, ITEMS[:1]) == [True]
 
 
 # The end

@@ -60,6 +60,7 @@ class SoloEngine:
         self._ids: dict[bytes, str] = {}
         self._wake = asyncio.Event()
         self._stopping = False
+        self._seated = False
         self._trouble: str | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -174,7 +175,19 @@ class SoloEngine:
             _log.info("block.stored_again", waiting=len(self._waiting))
             self._trouble = None
         self._forget(raws)
+        self._check_own_key(head)
         return True
+
+    def _check_own_key(self, head: ChainInfo) -> None:
+        """Raises InvariantViolated once an election has removed this node's key: nobody would believe a header
+        that it signs."""
+        own = self._secret_key[_PUBLIC_KEY_AT:]
+        seated, self._seated = self._seated, own in [one.public_key for one in head.validators]
+        if seated and not self._seated:
+            raise InvariantViolated(
+                f"with block {head.height} an election has removed this node's own key from the validators, and "
+                "nobody else makes blocks here; the next start says what to do"
+            )
 
     async def _try_block(self, lifecycle: Lifecycle, head: ChainInfo, raws: Sequence[bytes]) -> None:
         proposer = self._secret_key[_PUBLIC_KEY_AT:]
