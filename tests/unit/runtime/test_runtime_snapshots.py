@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from planetmint.app.snapshots import Origin
+from planetmint.consensus.cometbft.genesis import Genesis
+from planetmint.model.parameters import ChainParameters
+from planetmint.model.validator import Validator
+from planetmint.ports.consensus import Migrated
 from planetmint.ports.errors import StoreFull
+from planetmint.ports.snapshots import ChunkVerdict
 from planetmint.runtime.backends import make_keeper
+from planetmint.runtime.engine_home import EngineHome
+from planetmint.runtime.genesis_file import GenesisFile
 from planetmint.runtime.settings import ConfigurationError, DataSettings, Settings
 from planetmint.runtime.snapshots import (
     SPOOL_FOLDER,
@@ -19,12 +27,14 @@ from planetmint.runtime.snapshots import (
     end_restoring,
     forget_unfinished,
     make_snapshots,
+    origin_of,
     restoring,
     size_of,
 )
 from planetmint.storage.memory import MemoryStore
 from planetmint.storage.sqlite import SqliteStore
-from tests.support.chains import grow, ordinary
+from tests.support.chains import PUBLIC, grow, ordinary
+from tests.support.ledger import START
 
 
 @contextmanager
@@ -115,6 +125,46 @@ async def test_the_service_of_a_node_keeps_its_files_in_the_data_folder(tmp_path
     (offer,) = await service.offers()
     assert offer.height == 6
     assert (tmp_path / "snapshot-pieces").exists()
+
+
+async def test_the_service_of_a_node_holds_snapshots_against_the_genesis_of_its_engine(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path / "cometbft")
+    assert origin_of(home) is None
+    home.config_folder.mkdir(parents=True)
+    home.genesis.write_text("{}")
+    assert origin_of(home) is None
+    served, wanted = MemoryStore(), MemoryStore()
+    for store in (served, wanted):
+        await store.open()
+    await grow(served, ordinary(), signed=False)
+    founding, head = await served.founding(), await served.head()
+    assert founding is not None
+    assert head is not None
+    for late, verdict in ((1, ChunkVerdict.REJECTED), (0, ChunkVerdict.ACCEPTED)):
+        genesis = GenesisFile("tests", founding.time + late, founding.validators, Genesis(founding.parameters))
+        home.genesis.write_text(genesis.to_text())
+        assert (origin_of(home) == Origin(founding.label, founding.time)) is (not late)
+        maker, taker = (
+            make_snapshots(Settings(data=DataSettings(dir=str(folder))), store)
+            for folder, store in ((tmp_path / "maker", served), (tmp_path, wanted))
+        )
+        (tmp_path / "maker").mkdir(exist_ok=True)
+        await maker.make(6)
+        (offer,) = await maker.offers()
+        chunk = await maker.chunk(6, 1, 0)
+        assert chunk is not None
+        assert await taker.take(offer, bytes.fromhex(head.app_hash))
+        assert await taker.add_chunk(0, chunk) is verdict
+
+
+def test_after_a_migration_the_genesis_names_the_label(tmp_path: Path) -> None:
+    home = EngineHome(tmp_path)
+    home.config_folder.mkdir()
+    genesis = GenesisFile(
+        "new", START, (Validator(PUBLIC, 10),), Genesis(ChainParameters(), Migrated(3, "ab" * 32, "12345678"))
+    )
+    home.genesis.write_text(genesis.to_text())
+    assert origin_of(home) == Origin("12345678", START)
 
 
 def test_sizes_are_those_of_all_files(tmp_path: Path) -> None:
