@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A node that gives forged snapshots, or dies while it takes one; nothing of it is part of the product.
 
-`SNAPSHOT_NODE=forge` (or `die`) `python -m tests.functional.snapshot_node start` runs the ordinary command.
+`SNAPSHOT_NODE=forge` (`die`, `end`) `python -m tests.functional.snapshot_node start` runs the ordinary command.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from hashlib import sha256
 
-from planetmint.app.snapshots import SnapshotService
+from planetmint.app.snapshots import SnapshotService, _Taking
 from planetmint.app.transfer import LedgerWriter
 from planetmint.chain.archive import (
     ArchivedBlock,
@@ -30,7 +30,7 @@ from planetmint.testing.build import Builder, Dialect
 FORGERY = Builder(Dialect.BIGCHAINDB).create("mallory", data={"what": "all the gold of the others"})
 """Stands in every forged snapshot, in the place of the first transaction."""
 
-_offers, _chunk = SnapshotService.offers, SnapshotService.chunk
+_offers, _chunk, _write = SnapshotService.offers, SnapshotService.chunk, SnapshotService._write
 
 
 def _forged(chunks: Sequence[bytes]) -> bytes:
@@ -76,8 +76,16 @@ async def die(writer: LedgerWriter, block: BlockRecord) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def end(service: SnapshotService, taking: _Taking) -> None:
+    """End the process when the ledger holds the whole snapshot and the engine has not heard so."""
+    await _write(service, taking)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    if os.environ["SNAPSHOT_NODE"] == "forge":
+    if os.environ["SNAPSHOT_NODE"] == "end":
+        SnapshotService._write = end  # type: ignore[method-assign]
+    elif os.environ["SNAPSHOT_NODE"] == "forge":
         SnapshotService.offers, SnapshotService.chunk = forged_offers, forged_chunk  # type: ignore[method-assign]
     else:
         LedgerWriter.add = die  # type: ignore[method-assign]

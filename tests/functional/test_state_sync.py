@@ -113,3 +113,21 @@ def test_a_node_that_dies_while_it_takes_a_snapshot_joins_again(network: Network
     assert not list((node.data / SPOOL_FOLDER).iterdir())
     network.agree(above=8)
     assert json.loads(node.run("verify"))["differences"] == 0
+
+
+def test_a_node_that_dies_before_its_engine_noted_the_snapshot_takes_it_again(network: Network) -> None:
+    first, made = network.nodes[0], transactions(8, "noted")
+    post(first, made)
+    until(lambda: "snapshot.made" in log_of(first), "the validator makes a snapshot")
+    node = joiner(network, more={"SNAPSHOT_NODE": "end"})
+    ordinary, node.process.command = node.process.command, SPECIAL
+    node.start()
+    until(lambda: not node.process.running, "the node dies")
+    assert not (node.data / SPOOL_FOLDER / "filling").exists()
+    node.process.kill()
+    node.process.command = ordinary
+    node.start().wait_ready()
+    assert "snapshot.offered" in log_of(node)
+    network.agree(above=8)
+    assert all(node.has(item) for item in made)
+    assert json.loads(node.run("verify"))["differences"] == 0
