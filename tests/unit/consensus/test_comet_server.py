@@ -539,7 +539,8 @@ async def test_an_engine_that_wants_a_snapshot_over_other_blocks_is_told_what_th
         with structlog.testing.capture_logs() as logs:
             assert (await node.comet.consensus.call(offer())).offer_snapshot.result == 3
         (told,) = [entry for entry in logs if entry["event"] == "snapshot.refused"]
-        assert "stands at block 1 of `abci-tests`: stop the node, run `planetmint drop`, then start" in told["reason"]
+        what = "stands at block 1 of `abci-tests`: stop the node, run `planetmint drop`, then start"
+        assert what in told["reason"]
         assert node.engine.trouble == told["reason"]
         # One that fits the ledger may follow, and is taken again.
         snapshots.wanted, snapshots.verdicts = True, [ChunkVerdict.ACCEPTED] * 2

@@ -26,7 +26,7 @@ from planetmint.storage.memory import MemoryStore
 from planetmint.testing.build import Builder, Built, Dialect
 
 HOST = "127.0.0.1"
-KEY = bytes(range(32))
+KEY = bytes(range(1, 33))
 CID = "bafkreiabltrd5zm73pvi7plq25pef3hm7jxhbi3kv4hapegrkfpkqtkbme"
 OTHER_CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
