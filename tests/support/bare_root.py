@@ -93,7 +93,11 @@ class BareRoot:
         children = Path(f"/proc/{self._machine.pid}/task/{self._machine.pid}/children").read_text()
         self._pid = int(children.split()[0])
         if self._systemd:
-            self._wait_for_systemd()
+            try:
+                self._wait_for_systemd()
+            except BaseException:
+                self._machine.kill()
+                raise
         return self
 
     def __exit__(
