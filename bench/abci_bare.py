@@ -73,6 +73,10 @@ class Nothing:
             before = self._info
             self._info = ChainInfo(before.height + 1, APP_HASH, self._time, before.chain, before.validators)
 
+    async def settle(self) -> bool:
+        """No block is ever in doubt."""
+        return False
+
     async def discard(self) -> None:
         """Nothing is kept."""
 

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import structlog
+
 from planetmint.app.admission import Admission, committed
 from planetmint.app.application import Mode
 from planetmint.app.lifecycle import Waiter, reads_of
@@ -20,6 +22,11 @@ from planetmint.rules import verify_transaction
 _BATCH = 256
 """At most so many transactions are verified in one go."""
 
+_MOST_APART = 4_096
+"""Transactions whose check by an engine somewhere else is under way; beyond, senders in mode async wait, too."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
 
 class _Pending(NamedTuple):
     """A transaction on its way in.
@@ -28,11 +35,13 @@ class _Pending(NamedTuple):
         transaction: It.
         taken: Answers when consensus has it, or raises why not; cancelled when its sender is gone.
         waiter: Waits for its block; None in the modes that do not.
+        checked: Whether its sender waits for the engine's own check.
     """
 
     transaction: Transaction
     taken: asyncio.Future[None]
     waiter: Waiter | None
+    checked: bool
 
 
 class Intake:
@@ -46,6 +55,7 @@ class Intake:
         """
         self._admission = admission
         self._free = parallel
+        self._apart = 0
         self._queue: list[_Pending] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -54,18 +64,18 @@ class Intake:
         self._admission.refuse_in_trouble()
         transaction = await self._admission.read(body)
         if mode is not Mode.COMMIT:
-            await self._take(transaction, None)
+            await self._take(transaction, None, checked=mode is Mode.SYNC)
             return transaction
         waiter: Waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._take(transaction, waiter)
+            await self._take(transaction, waiter, checked=True)
             await committed(waiter, self._admission.commit_timeout)
         finally:
             self._admission.lifecycle.forget(transaction, waiter)
         return transaction
 
-    async def _take(self, transaction: Transaction, waiter: Waiter | None) -> None:
-        pending = _Pending(transaction, asyncio.get_running_loop().create_future(), waiter)
+    async def _take(self, transaction: Transaction, waiter: Waiter | None, *, checked: bool) -> None:
+        pending = _Pending(transaction, asyncio.get_running_loop().create_future(), waiter, checked)
         self._queue.append(pending)
         self._dispatch()
         await pending.taken
@@ -85,8 +95,9 @@ class Intake:
                     await self._process(batch)
                 except Exception as error:  # noqa: BLE001 - a bug: raised again in everybody who waits
                     _settle(batch, error)
-                finally:
+                except asyncio.CancelledError:
                     _settle(batch, StoreError("the node is stopping"))
+                    raise
         finally:
             self._free += 1
 
@@ -111,8 +122,36 @@ class Intake:
                 pending.taken.set_exception(refusal)
                 continue
             verified.append(pending)
-        if verified:
+        if not verified:
+            return
+        if admission.consensus.orders_dependents:
             await self._hand_over(verified, height)
+            return
+        # An engine somewhere else answers when its check has come: the next batch is verified meanwhile.
+        self._answer_unchecked(verified)
+        self._apart += len(verified)
+        task = asyncio.get_running_loop().create_task(self._hand_over_apart(verified, height))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _answer_unchecked(self, verified: Sequence[_Pending]) -> None:
+        """Answer who does not wait for the engine's check, unless a copy waits or too many are under way."""
+        known: set[bytes] = set()
+        for pending in verified:
+            raw = pending.transaction.canonical
+            if not pending.checked and self._apart + len(known) < _MOST_APART:
+                if raw not in known and not self._admission.lifecycle.waits(raw):
+                    pending.taken.set_result(None)
+                known.add(raw)
+
+    async def _hand_over_apart(self, verified: Sequence[_Pending], height: int | None) -> None:
+        try:
+            await self._hand_over(verified, height)
+        except Exception as error:  # noqa: BLE001 - a bug: raised again in everybody who waits
+            _settle(verified, error)
+        finally:
+            self._apart -= len(verified)
+            _settle(verified, StoreError("the node is stopping"))
 
     async def _hand_over(self, verified: Sequence[_Pending], height: int | None) -> None:
         answers = await self._admission.hand_over(
@@ -121,8 +160,10 @@ class Intake:
             height=height,
         )
         for pending, refusal in zip(verified, answers, strict=True):
-            # The sender may have gone while the engine thought.
+            # The sender may have its answer, or have gone while the engine thought.
             if pending.taken.done():
+                if refusal is not None:
+                    _log.warning("transaction.not_taken", id=pending.transaction.id, reason=str(refusal))
                 continue
             if refusal is not None:
                 pending.taken.set_exception(refusal)

@@ -435,6 +435,10 @@ class BlockLifecycle:
             self.discharge(next(iter(self._decoded)))
         return True
 
+    def waits(self, canonical: bytes) -> bool:
+        """Whether a transaction of these bytes was handed to the engine or came from it, and is in no block."""
+        return canonical in self._decoded
+
     def discharge(self, canonical: bytes) -> None:
         """Keep the decoded transaction of these bytes no longer."""
         self._standing.forget(canonical)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from planetmint.app import BulkOutcome, Ledger, Mode, admission, bulk
 from planetmint.app.lifecycle import Waiter
@@ -263,8 +264,49 @@ async def test_a_store_that_cannot_be_read_refuses_the_whole_batch_and_takes_the
         )
         assert {type(answer) for answer in answers} == {StoreError}
         store.failure = None
-        await app.submit(ITEMS[0].canonical, Mode.ASYNC)
+        await app.submit(ITEMS[0].canonical, Mode.SYNC)
         assert [item.id for item in engine.taken] == [ITEMS[0].id]
+
+
+async def test_mode_async_does_not_wait_for_an_engines_check_and_mode_sync_does() -> None:
+    async with slow() as (_, engine, app):
+        engine.gate.clear()
+        await asyncio.wait_for(app.submit(ITEMS[0].canonical, Mode.ASYNC), 5)
+        waits = asyncio.create_task(app.submit(ITEMS[1].canonical, Mode.SYNC))
+        await until(lambda: engine.asked == 2)
+        assert not waits.done() and engine.taken == []
+        engine.gate.set()
+        await asyncio.wait_for(waits, 5)
+        await until(lambda: {item.id for item in engine.taken} == {ITEMS[0].id, ITEMS[1].id})
+
+
+async def test_a_copy_of_what_waits_in_the_engine_hears_what_the_engine_says() -> None:
+    async with slow() as (_, engine, app):
+        await app.submit(ITEMS[0].canonical, Mode.ASYNC)
+        await until(lambda: len(engine.taken) == 1)
+        engine.refusals[ITEMS[0].id] = DuplicateTransaction("it waits", rule="mempool.known", field="id")
+        with pytest.raises(DuplicateTransaction):
+            await app.submit(ITEMS[0].canonical, Mode.ASYNC)
+
+
+async def test_with_too_many_unchecked_mode_async_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planetmint.app.intake._MOST_APART", 1)
+    async with slow() as (_, engine, app):
+        engine.gate.clear()
+        await asyncio.wait_for(app.submit(ITEMS[0].canonical, Mode.ASYNC), 5)
+        waits = asyncio.create_task(app.submit(ITEMS[1].canonical, Mode.ASYNC))
+        await until(lambda: engine.asked == 2)
+        assert not waits.done()
+        engine.gate.set()
+        await asyncio.wait_for(waits, 5)
+
+
+async def test_a_transaction_that_the_engine_refuses_after_the_answer_is_said_in_the_log() -> None:
+    async with slow() as (_, engine, app):
+        engine.refusals[ITEMS[0].id] = MempoolFull("full")
+        with structlog.testing.capture_logs() as logs:
+            await app.submit(ITEMS[0].canonical, Mode.ASYNC)
+            await until(lambda: any(entry["event"] == "transaction.not_taken" for entry in logs))
 
 
 # Bulk

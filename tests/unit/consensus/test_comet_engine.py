@@ -370,3 +370,12 @@ async def test_a_check_of_a_stranger_does_not_answer_for_ours() -> None:
         assert not waits.done()
         await comet.add([ours.canonical])
         assert await waits == [None]
+
+
+async def test_stopping_ends_also_where_the_engine_goes_at_the_same_moment() -> None:
+    async with comet_node() as node:
+        await node.ready()
+        # What a lost connection does right before: the watch wakes up together with its cancellation.
+        await until(lambda: not node.engine._look.is_set())
+        node.engine._look.set()
+        await asyncio.wait_for(node.engine.stop(), 20)

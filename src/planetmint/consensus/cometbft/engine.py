@@ -215,7 +215,7 @@ class CometEngine:
 
     async def _watch(self) -> None:
         """Ask the engine how it is, now and then."""
-        while True:
+        while not self._stopping:
             try:
                 self._status = await self._rpc.status()
                 self._submissions.rpc_trouble = None
@@ -223,6 +223,8 @@ class CometEngine:
                 self._status = None
                 self._submissions.rpc_trouble = str(error)
             self._look.clear()
+            pause = _TROUBLE_PAUSE if self.trouble is not None else _WATCH_PAUSE
+            # Not `wait_for`: it may lose a cancellation that comes together with what it waits for (Python 3.11).
             with suppress(TimeoutError):
-                pause = _TROUBLE_PAUSE if self.trouble is not None else _WATCH_PAUSE
-                await asyncio.wait_for(self._look.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._look.wait()
