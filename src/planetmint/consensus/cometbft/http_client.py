@@ -44,7 +44,7 @@ def read_target(url: str) -> Target:
     return Target(parts.hostname, parts.port)
 
 
-class Unanswered(EngineError):
+class Unanswered(Exception):
     """A request that may go out only once was sent, and no answer came: it may have had its effect, or will."""
 
 
