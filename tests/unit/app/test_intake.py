@@ -176,18 +176,25 @@ async def test_an_engine_that_raises_leaves_nothing_behind() -> None:
 async def test_a_verdict_about_an_earlier_copy_is_not_told_to_a_later_one() -> None:
     create = BUILD.create("alice")
     first, second = (BUILD.transfer([create.spend()], [(1, name)]) for name in ("bob", "carol"))
-    async with slow() as (node, engine, app):
+    gate, blockers, held = asyncio.Event(), list[asyncio.Future[Transaction]](), list[StateReads]()
+
+    class Gated(MemoryStore):
+        async def read_state(self, reads: StateReads) -> Snapshot:
+            if any(item.id in reads.transaction_ids for item in ITEMS[:2]):
+                held.append(reads)
+                await gate.wait()
+            return await super().read_state(reads)
+
+    async with slow(Gated()) as (node, engine, app):
         await commit(node, create)
-        engine.gate.clear()
-        # Both batches that may be worked on wait for the engine, so that the late one stays in the queue.
-        blockers = []
+        # Both batches that may be worked on wait for the store, so that the late one stays in the queue.
         for item in ITEMS[:2]:
             blockers.append(asyncio.ensure_future(app.submit(item.canonical, Mode.SYNC)))
-            await until(lambda: engine.asked == len(blockers))
+            await until(lambda: len(held) == len(blockers))
         late = asyncio.ensure_future(app.submit(second.canonical, Mode.COMMIT))
         await asyncio.sleep(0)
         await commit(node, first, second)
-        engine.gate.set()
+        gate.set()
         await asyncio.gather(*blockers)
         with pytest.raises(DoubleSpend):
             await late
