@@ -17,7 +17,7 @@ import planetmint
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(planetmint.__file__).parent
-CORE = ("model", "conditions", "rules", "elections", "state", "chain")
+CORE = ("model", "conditions", "contracts", "rules", "elections", "state", "chain")
 
 DOES_IO = frozenset(
     {

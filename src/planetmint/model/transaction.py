@@ -94,6 +94,7 @@ class Transaction:
         metadata: As sent.
         script: As sent; None where there is none.
         canonical: UTF-8 canonical JSON of the whole transaction.
+        contracts: Runs of contracts that its verdict takes, counted from the text.
     """
 
     id: str
@@ -105,6 +106,7 @@ class Transaction:
     metadata: JsonValue
     script: JsonValue
     canonical: bytes
+    contracts: int = 0
 
     @property
     def asset_id(self) -> str:

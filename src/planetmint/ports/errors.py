@@ -6,11 +6,14 @@ Exception
 ├── StoreError                the store did not answer or did not take a write; may pass by itself
 │   ├── StoreFull             no room on the disk, or the disk takes no writes
 │   └── LayoutError           the store's layout is of another version; needs an operator
-└── EngineError               the consensus engine did not answer; may pass by itself
-    ├── MempoolFull           too many transactions wait already
-    ├── ChainMismatch         the engine runs another chain than the ledger's; needs an operator
-    ├── ChainHalted           the chain waits for its migration; needs an operator
-    └── CommitTimeout         no block held the transaction in time; it may still be committed
+├── EngineError               the consensus engine did not answer; may pass by itself
+│   ├── MempoolFull           too many transactions wait already
+│   ├── ChainMismatch         the engine runs another chain than the ledger's; needs an operator
+│   ├── ChainHalted           the chain waits for its migration; needs an operator
+│   └── CommitTimeout         no block held the transaction in time; it may still be committed
+└── ContractError             a contract could not be run to its end here; says nothing about its transaction
+    ├── ContractOverrun       it needs more time, memory or output than this node grants
+    └── ContractsUnavailable  no worker runs, or too many contracts wait; may pass by itself
 ```
 """
 
@@ -45,3 +48,15 @@ class ChainHalted(EngineError):
 
 class ChainMismatch(EngineError):
     """The engine and the ledger are not of the same chain; the message says what is needed."""
+
+
+class ContractError(Exception):
+    """A contract could not be run to its end on this node; other nodes may run it."""
+
+
+class ContractOverrun(ContractError):
+    """A contract needs more than this node grants, or ended its worker; the message says what was exceeded."""
+
+
+class ContractsUnavailable(ContractError):
+    """No worker could be started, or too many contracts wait already."""
