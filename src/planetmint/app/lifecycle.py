@@ -9,7 +9,7 @@ an error may have stored the block all the same: what became of it is read from 
 import base64
 from asyncio import Future
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -86,7 +86,20 @@ def reads_of(transactions: Iterable[Transaction]) -> StateReads:
 class BlockLifecycle:
     """Implements `ports.Lifecycle` over a store."""
 
-    def __init__(self, store: Store, feed: CommittedFeed, verifier: Verifier) -> None:
+    def __init__(
+        self,
+        store: Store,
+        feed: CommittedFeed,
+        verifier: Verifier,
+        *,
+        accepts: Callable[[ChainParameters], None] = check_parameters,
+    ) -> None:
+        """
+        Args:
+            accepts: Asked before a chain with these parameters is founded or gone on with; raises UnknownRules or
+                ChainMismatch where this node cannot follow it.
+        """
+        self._accepts = accepts
         self._store = store
         self._feed = feed
         self._verifier = verifier
@@ -130,12 +143,13 @@ class BlockLifecycle:
 
         Raises:
             UnknownRules: The chain follows rules that this version does not know.
+            ChainMismatch: This node cannot follow it as it is set up.
         """
         founding = await self._store.founding()
         head = await self._store.head()
         if founding is None or head is None:
             return False
-        check_parameters(founding.parameters)
+        self._accepts(founding.parameters)
         view = await self._store.read_state(StateReads((), ()))
         chain = view.chain()
         renaming = await self._store.summary(chain.shift) if chain.shift else None
@@ -166,7 +180,7 @@ class BlockLifecycle:
         if continues is not None:
             raise ChainMismatch(_needs_backup(continues, self._head))
         if not loaded:
-            check_parameters(founding.parameters)
+            self._accepts(founding.parameters)
             await self._store.found(founding, header)
             await self.load()
         if self._founding is None or self._founding.app_hash != founding.app_hash:
