@@ -2,6 +2,7 @@
 """The founding document: what a chain's first hash commits to. Source: consensus-and-storage 3 and 8."""
 
 import base64
+from collections.abc import Mapping
 from hashlib import sha256
 
 from planetmint.chain.merkle import merkle_root
@@ -10,7 +11,16 @@ from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import MAX_CHAIN_ID
 from planetmint.model.json import JsonObject
 from planetmint.model.keys import decode_public_key, encode_public_key
-from planetmint.model.parameters import RULES_VERSION, ChainParameters, parameters_from_json
+from planetmint.model.parameters import (
+    BOUNDS,
+    CONTRACT_BOUNDS,
+    CONTRACT_MODES,
+    MAX_ENGINE_NAME,
+    RULES_VERSION,
+    ChainParameters,
+    ContractParameters,
+    parameters_from_json,
+)
 from planetmint.model.validator import Validator, ValidatorSet
 
 NO_HEADER = "0" * 64
@@ -18,7 +28,7 @@ NO_HEADER = "0" * 64
 
 
 class UnknownRules(ValueError):
-    """A chain with rules or contracts that this version of the node does not know."""
+    """A chain whose parameters this version of the node cannot follow; the message says why."""
 
 
 def found_chain(chain_id: str, parameters: ChainParameters, validators: ValidatorSet, time: int) -> Founding:
@@ -53,18 +63,52 @@ def found_chain(chain_id: str, parameters: ChainParameters, validators: Validato
 
 
 def check_parameters(parameters: ChainParameters) -> None:
-    """Refuse a chain whose rules or contracts this version does not implement.
+    """Refuse a chain that this version cannot follow, whoever wrote its parameters.
+
+    Which contract engine this machine has is not asked here: a chain is followed by its records alone until a
+    contract has to be run.
 
     Raises:
-        UnknownRules: Says what is unknown.
+        UnknownRules: Says what is unknown or makes no sense; the message tells what to do.
     """
     if parameters.rules_version != RULES_VERSION:
         raise UnknownRules(
-            f"the chain follows rules version {parameters.rules_version}, this node knows {RULES_VERSION}"
+            f"the chain follows rules version {parameters.rules_version}, this node knows {RULES_VERSION}: start "
+            "a version of the node that knows them"
         )
-    contracts = parameters.contracts
-    if contracts.zenroom != "off" or contracts.scripts != "off":
-        raise UnknownRules("the chain runs contracts, which this version of the node does not")
+    _check_numbers(parameters, BOUNDS, "")
+    _check_numbers(parameters.contracts, CONTRACT_BOUNDS, "contracts.")
+    _check_contracts(parameters.contracts)
+
+
+def _check_numbers(holder: object, bounds: Mapping[str, tuple[int, int]], prefix: str) -> None:
+    for name, (least, highest) in bounds.items():
+        value = getattr(holder, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= highest:
+            raise _senseless(
+                f"`{prefix}{name}` must be a whole number from {least} to {highest}, not {value!r:.60}"
+            )
+
+
+def _check_contracts(contracts: ContractParameters) -> None:
+    for name, modes in CONTRACT_MODES.items():
+        value = getattr(contracts, name)
+        if value not in modes:
+            raise _senseless(f"`contracts.{name}` must be one of {', '.join(modes)}, not {value!r:.60}")
+    engine = contracts.engine
+    if engine is None:
+        if contracts.on:
+            raise _senseless(
+                "it runs contracts, and `contracts.engine` does not name the engine that all nodes use"
+            )
+        return
+    named = isinstance(engine, str) and 1 <= len(engine) <= MAX_ENGINE_NAME
+    if not named or not engine.isascii() or not engine.isprintable() or engine != engine.strip():
+        raise _senseless(f"`contracts.engine` must be a name like `zenroom 3.16.1`, not {engine!r:.60}")
+
+
+def _senseless(reason: str) -> UnknownRules:
+    return UnknownRules(f"the chain's parameters cannot be followed: {reason}")
 
 
 def founding_header(founding: Founding, proposer: bytes) -> BlockHeader:

@@ -4,8 +4,9 @@
 Source: consensus-and-storage 8.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from planetmint.model.json import JsonValue
 
@@ -14,6 +15,36 @@ RULES_VERSION = 1
 
 ZenroomMode = Literal["bound", "published", "off"]
 ScriptMode = Literal["on", "off"]
+
+BOUNDS: Mapping[str, tuple[int, int]] = {
+    "rules_version": (1, 1_000_000),
+    "max_transaction_bytes": (1_024, 1_000_000),
+    "max_json_depth": (16, 400),
+    "max_number_digits": (20, 308),
+    "max_inputs": (1, 10_000),
+    "max_outputs": (1, 10_000),
+    "max_condition_depth": (1, 64),
+    "max_condition_leaves": (1, 10_000),
+}
+"""Least and highest value of each number; the settings that found chains have the same."""
+
+CONTRACT_BOUNDS: Mapping[str, tuple[int, int]] = {
+    "max_bytes": (1, 1_000_000),
+    "max_data_bytes": (1, 1_000_000),
+    "max_statements": (1, 100_000),
+    "max_number": (1, 10_000_000),
+    "max_per_block": (1, 100_000),
+}
+"""The same of contracts."""
+
+CONTRACT_MODES: Mapping[str, tuple[str, ...]] = {
+    "zenroom": get_args(ZenroomMode),
+    "scripts": get_args(ScriptMode),
+}
+"""What the switches may be."""
+
+MAX_ENGINE_NAME = 100
+"""Characters that the name of a contract engine may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +59,11 @@ class ContractParameters:
     max_statements: int = 200
     max_number: int = 10_000
     max_per_block: int = 200
+
+    @property
+    def on(self) -> bool:
+        """Whether any contract can be run on this chain."""
+        return self.zenroom != "off" or self.scripts != "off"
 
 
 @dataclass(frozen=True, slots=True)

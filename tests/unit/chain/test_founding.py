@@ -3,16 +3,21 @@
 
 import base64
 import json
-from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
 from planetmint.chain import UnknownRules, found_chain, founding_from_json, founding_header, founding_to_json
-from planetmint.model.parameters import ChainParameters, ContractParameters
+from planetmint.model.parameters import BOUNDS, CONTRACT_BOUNDS, ChainParameters, ContractParameters
 from planetmint.model.validator import Validator
 
 VALIDATORS = (Validator(b"\x01" * 32, 10), Validator(b"\x02" * 32, 5))
+
+
+def contracts(**members: Any) -> ChainParameters:
+    """Parameters with these of contracts, whatever their types are: foreign documents may hold anything."""
+    return ChainParameters(contracts=ContractParameters(**members))
 
 
 def test_hash_covers_name_parameters_and_validators() -> None:
@@ -84,17 +89,54 @@ def test_chain_ids_have_1_to_50_characters(name: str) -> None:
         found_chain(name, ChainParameters(), VALIDATORS, time=0)
 
 
+ENGINE = "zenroom 3.16.1"
+
+
 @pytest.mark.parametrize(
-    "parameters",
+    ("parameters", "reason"),
     [
-        replace(ChainParameters(), rules_version=2),
-        ChainParameters(contracts=ContractParameters(zenroom="bound")),
-        ChainParameters(contracts=ContractParameters(scripts="on")),
+        (ChainParameters(rules_version=2), "rules version 2.*start a version of the node"),
+        (ChainParameters(contracts=ContractParameters(zenroom="bound")), "does not name the engine"),
+        (ChainParameters(contracts=ContractParameters(zenroom="published")), "does not name the engine"),
+        (ChainParameters(contracts=ContractParameters(scripts="on")), "does not name the engine"),
+        (contracts(zenroom="maybe"), "`contracts.zenroom` must be one of bound, published, off"),
+        (contracts(scripts=True), "`contracts.scripts` must be one of on, off"),
+        (contracts(scripts="on", engine=""), "must be a name"),
+        (contracts(scripts="on", engine="zenroom\n3.16.1"), "must be a name"),
+        (contracts(scripts="on", engine=" zenroom"), "must be a name"),
+        (contracts(scripts="on", engine="z\u00e9nroom 1"), "must be a name"),
+        (contracts(engine="z" * 101), "must be a name"),
+        (contracts(scripts="on", engine=3), "must be a name"),
     ],
 )
-def test_rules_and_contracts_that_are_unknown_here_are_refused(parameters: ChainParameters) -> None:
-    with pytest.raises(UnknownRules):
+def test_chains_that_this_version_cannot_follow_are_not_founded(parameters: ChainParameters, reason: str) -> None:
+    with pytest.raises(UnknownRules, match=reason):
         found_chain("test-chain", parameters, VALIDATORS, time=0)
+
+
+@pytest.mark.parametrize(
+    "contracts",
+    [
+        ContractParameters(zenroom="bound", engine=ENGINE),
+        ContractParameters(zenroom="published", scripts="on", engine=ENGINE),
+        ContractParameters(scripts="on", engine="zencode-exec v5.0.0-abcdef"),
+        ContractParameters(engine=ENGINE),
+        ContractParameters(),
+    ],
+)
+def test_chains_with_and_without_contracts_are_founded(contracts: ContractParameters) -> None:
+    parameters = ChainParameters(contracts=contracts)
+    assert found_chain("test-chain", parameters, VALIDATORS, time=0).parameters == parameters
+
+
+@pytest.mark.parametrize(("name", "bounds"), [*BOUNDS.items(), *CONTRACT_BOUNDS.items()])
+def test_storage_8_numbers_of_foreign_founding_documents_are_within_their_bounds(
+    name: str, bounds: tuple[int, int]
+) -> None:
+    for value in (bounds[0] - 1, bounds[1] + 1, "7", 7.0, True, None):
+        parameters = contracts(**{name: value}) if name in CONTRACT_BOUNDS else ChainParameters(**{name: value})  # type: ignore[arg-type]
+        with pytest.raises(UnknownRules, match=f"{name}|rules version"):
+            found_chain("test-chain", parameters, VALIDATORS, time=0)
 
 
 def test_validator_whose_key_no_output_can_list_founds_no_chain() -> None:

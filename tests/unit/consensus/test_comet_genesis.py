@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from planetmint.consensus.cometbft.genesis import BOUNDS, CONTRACT_BOUNDS, Genesis, read_app_state
-from planetmint.model.parameters import ChainParameters, ContractParameters
+from planetmint.consensus.cometbft.genesis import Genesis, read_app_state
+from planetmint.model.parameters import BOUNDS, CONTRACT_BOUNDS, ChainParameters, ContractParameters
 from planetmint.ports.consensus import Migrated
 from planetmint.ports.errors import ChainMismatch
 from planetmint.runtime.settings import ChainSettings, ContractSettings

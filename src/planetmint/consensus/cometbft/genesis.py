@@ -5,40 +5,24 @@ It is `app_state`: `{"planetmint": {"parameters": {...}, "migrated_from": {...}}
 only. Source: consensus-and-storage 8, elections-and-operations 4.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from planetmint.model import json
 from planetmint.model.errors import SchemaValidationError
 from planetmint.model.json import JsonObject, JsonValue
-from planetmint.model.parameters import ChainParameters, parameters_from_json
+from planetmint.model.parameters import (
+    BOUNDS,
+    CONTRACT_BOUNDS,
+    CONTRACT_MODES,
+    ChainParameters,
+    parameters_from_json,
+)
 from planetmint.ports.consensus import Migrated
 from planetmint.ports.errors import ChainMismatch
 
 SECTION = "planetmint"
 """Our member of `app_state`."""
 
-BOUNDS: Mapping[str, tuple[int, int]] = {
-    "rules_version": (1, 1_000_000),
-    "max_transaction_bytes": (1_024, 1_000_000),
-    "max_json_depth": (16, 400),
-    "max_number_digits": (20, 308),
-    "max_inputs": (1, 10_000),
-    "max_outputs": (1, 10_000),
-    "max_condition_depth": (1, 64),
-    "max_condition_leaves": (1, 10_000),
-}
-"""Least and highest value of each number; the settings that found chains have the same."""
-
-CONTRACT_BOUNDS: Mapping[str, tuple[int, int]] = {
-    "max_bytes": (1, 1_000_000),
-    "max_data_bytes": (1, 1_000_000),
-    "max_statements": (1, 100_000),
-    "max_number": (1, 10_000_000),
-    "max_per_block": (1, 100_000),
-}
-
-_CHOICES: Mapping[str, tuple[str, ...]] = {"zenroom": ("bound", "published", "off"), "scripts": ("on", "off")}
 _MAX_DEPTH = 32
 _MAX_DIGITS = 20
 _ADVICE = (
@@ -83,12 +67,12 @@ def read_app_state(text: bytes) -> Genesis:
 def _parameters(value: JsonObject) -> ChainParameters:
     _only(value, (*BOUNDS, "contracts"), "parameters")
     contracts = _object(value.get("contracts", {}), "contracts")
-    _only(contracts, (*CONTRACT_BOUNDS, *_CHOICES, "engine"), "contracts")
+    _only(contracts, (*CONTRACT_BOUNDS, *CONTRACT_MODES, "engine"), "contracts")
     for members, bounds in ((value, BOUNDS), (contracts, CONTRACT_BOUNDS)):
         for name, (least, highest) in bounds.items():
             if name in members:
                 _number(members[name], name, least, highest)
-    for name, choices in _CHOICES.items():
+    for name, choices in CONTRACT_MODES.items():
         if contracts.get(name, choices[0]) not in choices:
             raise _refused(name, f"it must be one of {', '.join(choices)}")
     engine = contracts.get("engine")
