@@ -62,6 +62,15 @@ def has_zenroom(node: Details | Fulfillment | Condition) -> bool:
             return False
 
 
+def contract_leaves(fulfillment: Fulfillment) -> Iterator[ZenroomFulfillment]:
+    """The contracts that `fulfillment` gives, in its order; those of which it only shows a condition are not."""
+    if isinstance(fulfillment, ZenroomFulfillment):
+        yield fulfillment
+    elif isinstance(fulfillment, ThresholdFulfillment):
+        for item in fulfillment.fulfillments:
+            yield from contract_leaves(item)
+
+
 def _ed25519_leaves(fulfillment: Fulfillment) -> Iterator[Ed25519Fulfillment]:
     if isinstance(fulfillment, Ed25519Fulfillment):
         yield fulfillment

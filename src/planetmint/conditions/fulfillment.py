@@ -8,7 +8,7 @@ written again and must give the same text. Source: transactions 5.1 and 5.3.
 from planetmint.conditions import der
 from planetmint.conditions.base64url import decode_base64url, encode_base64url
 from planetmint.conditions.derive import condition_der
-from planetmint.conditions.types import ED25519, LEAF_TYPES, MAX_COST, THRESHOLD, ZENROOM
+from planetmint.conditions.types import ED25519, FINGERPRINT_BYTES, LEAF_TYPES, MAX_COST, THRESHOLD, ZENROOM
 from planetmint.model.condition import (
     Condition,
     Ed25519Fulfillment,
@@ -20,7 +20,6 @@ from planetmint.model.errors import InvalidSignature, ThresholdTooDeep
 
 _PUBLIC_KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
-_FINGERPRINT_BYTES = 32
 _ED25519_BYTES = 102
 _ED25519_HEAD = b"\xa4\x64\x80\x20"
 _ED25519_MIDDLE = b"\x81\x40"
@@ -143,7 +142,7 @@ class _Reader:
             subtypes = frozenset()
         else:
             raise der.DerError("a condition of a type that transactions may not use")
-        if len(fingerprint) != _FINGERPRINT_BYTES or not subtypes <= LEAF_TYPES:
+        if len(fingerprint) != FINGERPRINT_BYTES or not subtypes <= LEAF_TYPES:
             raise der.DerError("a fingerprint of the wrong length, or unknown subtypes")
         return Condition(tag & 0x1F, fingerprint, der.read_integer(cost, MAX_COST), subtypes), stop
 

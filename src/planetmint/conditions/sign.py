@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Fulfillments made from secret keys, for clients, tools and tests; the node itself never signs for owners."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 
 from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_seed_keypair
 
-from planetmint.conditions.derive import derive_condition, fulfillment_condition
+from planetmint.conditions.derive import derive_condition, fulfillment_condition, threshold_condition
 from planetmint.model.condition import (
     Condition,
     Details,
@@ -15,56 +16,88 @@ from planetmint.model.condition import (
     ThresholdDetails,
     ThresholdFulfillment,
     ZenroomDetails,
+    ZenroomFulfillment,
 )
+from planetmint.model.errors import InvariantViolated
+from planetmint.model.json import JsonObject
 from planetmint.model.keys import encode_public_key
 
 
-def fulfill(details: Details, message: bytes, secret_seeds: Sequence[bytes]) -> Fulfillment:
+def contract_fulfillment(
+    script: str, data: JsonObject | None = None, keys: JsonObject | None = None
+) -> ZenroomFulfillment:
+    """A contract with what it is given, as the published libraries spell it (transactions 5.4).
+
+    Args:
+        script: Zencode; it alone makes the condition.
+        data: What the contract finds beside the `input` of the transaction's script, which wins.
+        keys: What the contract finds as keys.
+    """
+    return ZenroomFulfillment(script.encode(), json.dumps(data).encode(), json.dumps(keys).encode())
+
+
+def fulfill(
+    details: Details,
+    message: bytes,
+    secret_seeds: Sequence[bytes],
+    contracts: Sequence[ZenroomFulfillment] = (),
+) -> Fulfillment:
     """Sign `message` with the keys of `secret_seeds` (32 bytes each) so that `details` are fulfilled.
 
-    Where more subconditions could be signed than a threshold needs, the cheapest are kept, earlier ones first
+    Where more subconditions could be fulfilled than a threshold needs, the cheapest are kept, earlier ones first
     among equals; the rest become conditions, as the published libraries do it (transactions 5.3).
 
+    Args:
+        details: The tree of the output.
+        message: What input to sign (transactions 4.3).
+        secret_seeds: Of as many keys as needed.
+        contracts: One for each zenroom leaf, in their order.
+
     Raises:
-        ValueError: The keys do not suffice, or a contract would have to be fulfilled.
+        ValueError: The keys do not suffice, or there is not one contract for each zenroom leaf.
     """
     pairs = (crypto_sign_seed_keypair(seed) for seed in secret_seeds)
     secrets = {encode_public_key(public): secret for public, secret in pairs}
-    fulfillment = _fulfill(details, message, secrets)
-    if fulfillment is None:
+    waiting = iter(contracts)
+    fulfillment = _fulfill(details, message, secrets, waiting)
+    if next(waiting, None) is not None:
+        raise ValueError("more contracts than the condition has places for")
+    if isinstance(fulfillment, Condition):
         raise ValueError("the keys do not suffice to fulfil the condition")
     return fulfillment
 
 
-def _fulfill(details: Details, message: bytes, secrets: dict[str, bytes]) -> Fulfillment | None:
-    """The fulfillment that `secrets` (base58 key to secret key) allow, or None."""
+def _fulfill(
+    details: Details, message: bytes, secrets: dict[str, bytes], contracts: Iterator[ZenroomFulfillment]
+) -> Fulfillment | Condition:
+    """The fulfillment that `secrets` (base58 key to secret key) allow, else the condition."""
     match details:
         case Ed25519Details(public_key=public_key):
             secret = secrets.get(public_key)
-            return None if secret is None else _sign(message, secret)
+            return _condition(details) if secret is None else _sign(message, secret)
         case ZenroomDetails():
-            return None
+            contract = next(contracts, None)
+            if contract is None:
+                raise ValueError("fewer contracts than the condition has places for")
+            return contract
         case ThresholdDetails(threshold=threshold, subconditions=subconditions):
-            tried = [(item, _fulfill(item, message, secrets)) for item in subconditions]
-            return _choose(threshold, tried)
+            return _choose(threshold, [_fulfill(item, message, secrets, contracts) for item in subconditions])
 
 
-def _choose(threshold: int, tried: Sequence[tuple[Details, Fulfillment | None]]) -> Fulfillment | None:
-    given = [item for _, item in tried if item is not None]
+def _choose(threshold: int, parts: Sequence[Fulfillment | Condition]) -> Fulfillment | Condition:
+    given = [item for item in parts if not isinstance(item, Condition)]
+    conditions = [item for item in parts if isinstance(item, Condition)]
     if len(given) < threshold:
-        return None
+        return threshold_condition(threshold, [*map(fulfillment_condition, given), *conditions])
     by_cost = sorted(given, key=lambda item: fulfillment_condition(item).cost)
-    rest = [
-        *map(fulfillment_condition, by_cost[threshold:]),
-        *(_known(item) for item, done in tried if done is None),
-    ]
+    rest = [*map(fulfillment_condition, by_cost[threshold:]), *conditions]
     return ThresholdFulfillment(tuple(by_cost[:threshold]), tuple(rest))
 
 
-def _known(details: Details) -> Condition:
+def _condition(details: Ed25519Details) -> Condition:
     condition = derive_condition(details)
     if condition is None:
-        raise ValueError("the fingerprint of a contract is not known from its details")
+        raise InvariantViolated("only contracts keep their condition to themselves")
     return condition
 
 

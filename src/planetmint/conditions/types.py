@@ -15,6 +15,9 @@ TYPE_NAMES: Final = {THRESHOLD: "threshold-sha-256", ED25519: "ed25519-sha-256",
 TYPE_IDS: Final = {name: type_id for type_id, name in TYPE_NAMES.items()}
 LEAF_TYPES: Final = frozenset({ED25519, ZENROOM})
 
+FINGERPRINT_BYTES: Final = 32
+"""Length of a SHA-256 digest."""
+
 LEAF_COST: Final = 131_072
 """Cost of an ed25519 and of a zenroom condition."""
 

@@ -7,11 +7,18 @@ and 5.2.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 
 from planetmint.conditions.base64url import decode_base64url, encode_base64url
-from planetmint.conditions.derive import derive_condition, ed25519_contents, fulfillment_condition
+from planetmint.conditions.derive import (
+    derive_condition,
+    ed25519_contents,
+    fulfillment_condition,
+    undisclosed_condition,
+)
 from planetmint.conditions.types import ED25519, LEAF_COST, LEAF_TYPES, MAX_COST, THRESHOLD, TYPE_IDS, TYPE_NAMES
 from planetmint.model.condition import Condition, Details, Ed25519Details, Ed25519Fulfillment, Fulfillment
 from planetmint.model.keys import decode_public_key
@@ -37,14 +44,32 @@ def condition_uri(condition: Condition) -> str:
     return f"{uri}&subtypes={','.join(sorted(TYPE_NAMES[type_id] for type_id in condition.subtypes))}"
 
 
-def details_uri(details: Details) -> str | None:
-    """The URI that `details` derive to; None where a zenroom leaf makes that impossible."""
-    if isinstance(details, Ed25519Details):
+def details_uri(details: Details, scripts: Sequence[str] = ()) -> str | None:
+    """The URI that `details` derive to; None where a zenroom leaf makes that impossible.
+
+    Args:
+        details: Any tree.
+        scripts: The contracts of all its zenroom leaves, see `derive_condition`.
+
+    Raises:
+        ValueError: There are scripts, and not one for each zenroom leaf.
+    """
+    if isinstance(details, Ed25519Details) and not scripts:
         key = decode_public_key(details.public_key)
         if key is not None:
             return _ed25519_uri(key)
-    condition = derive_condition(details)
+    condition = derive_condition(details, scripts)
     return None if condition is None else condition_uri(condition)
+
+
+def may_commit(details: Details, uri: str) -> bool:
+    """Whether `uri` may be that of `details` over contracts that they do not tell: all but the fingerprint fits.
+
+    The URI is then what such an output is really locked by. In the fixed spelling, with type, cost and subtypes as
+    they follow from the tree, it can only be met by a fulfillment in which a contract occurs.
+    """
+    found, true = parse_condition_uri(uri), undisclosed_condition(details)
+    return found is not None and found == replace(true, fingerprint=found.fingerprint)
 
 
 def fulfillment_uri(fulfillment: Fulfillment) -> str:

@@ -55,12 +55,15 @@ class Input:
         fulfills: The output that is spent, None where nothing is.
         fulfillment: The signatures.
         message: The 32 bytes that every ed25519 leaf of `fulfillment` signs (transactions 4.3).
+        keyless: Whether a contract may stand in for the owners' keys, as it does in mode `published` alone
+            (transactions 5.4).
     """
 
     owners_before: tuple[str, ...]
     fulfills: OutputRef | None
     fulfillment: Fulfillment
     message: bytes
+    keyless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ objects (fulfillments, amounts, keys, candidates, scripts). Total over bytes: bo
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha3_256
 
-from planetmint.conditions import decode_fulfillment, has_zenroom, listed_keys
+from planetmint.conditions import contract_leaves, decode_fulfillment, has_zenroom, listed_keys, signers
 from planetmint.model import json
-from planetmint.model.condition import Ed25519Details, Fulfillment
+from planetmint.model.condition import Ed25519Details, Ed25519Fulfillment, Fulfillment
 from planetmint.model.election import candidate
 from planetmint.model.errors import (
     AmountError,
     InvalidHash,
-    InvalidScript,
     InvalidSignature,
     InvalidTransaction,
     SchemaValidationError,
@@ -23,11 +23,12 @@ from planetmint.model.errors import (
     ValidationError,
 )
 from planetmint.model.json import JsonObject, JsonValue
-from planetmint.model.parameters import ChainParameters
+from planetmint.model.parameters import ChainParameters, ZenroomMode
 from planetmint.model.transaction import MAX_AMOUNT, Input, Operation, Output, Transaction
 from planetmint.rules import schema
+from planetmint.rules.contracts import contract_calls
 from planetmint.rules.data import check_data
-from planetmint.rules.operations import FORMS
+from planetmint.rules.operations import FORMS, Form
 
 _COMMON = ("version", "operation", "inputs", "outputs", "metadata")
 _ID_LENGTH = len('"') + 64 + len('"')
@@ -162,19 +163,34 @@ def _read_content(
         for asset in assets:
             check_data(asset.data, "asset")
         check_data(metadata, "metadata")
-    read = _read_inputs(members, inputs, text, parameters)
-    outputs = _check_outputs(forms)
+    read = _read_inputs(members, inputs, text, form, parameters)
+    outputs = _check_outputs(forms, parameters.contracts.zenroom)
     if operation is Operation.VALIDATOR_ELECTION:
         candidate(assets[0])
-    if script is not None and version == "3.0":
-        # Contracts are not built into rules version 1: every chain switches them off.
-        raise InvalidScript("this chain does not run scripts", rule="script.off", field="script")
-    return Transaction(
+    transaction = Transaction(
         transaction_id, version, operation, read, outputs, assets, metadata, script, text.full(transaction_id)
     )
+    contracts = _count_contracts(transaction, parameters)
+    return replace(transaction, contracts=contracts) if contracts else transaction
 
 
-def _check_outputs(forms: Sequence[Output | schema.TooDeep]) -> tuple[Output, ...]:
+def _count_contracts(transaction: Transaction, parameters: ChainParameters) -> int:
+    """The runs of contracts that the verdict takes, after their texts were held against the chain's bounds."""
+    count = 1 if transaction.script is not None and transaction.version == "3.0" else 0
+    for item in transaction.inputs:
+        if type(item.fulfillment) is not Ed25519Fulfillment:
+            count += sum(1 for _ in contract_leaves(item.fulfillment))
+    # Asked before the calls are made: each of them has a copy of the transaction's data.
+    if count > parameters.contracts.max_per_block:
+        raise InvalidSignature(
+            f"the transaction runs {count} contracts, a block may run {parameters.contracts.max_per_block}",
+            rule="contract.count",
+            field="inputs",
+        )
+    return len(contract_calls(transaction, parameters)) if count else 0
+
+
+def _check_outputs(forms: Sequence[Output | schema.TooDeep], mode: ZenroomMode) -> tuple[Output, ...]:
     """Amounts of all outputs, then the depth of their conditions and their keys (validation 2, step 5)."""
     for index, form in enumerate(forms):
         _check_amount(form.amount, f"outputs[{index}].amount")
@@ -182,7 +198,7 @@ def _check_outputs(forms: Sequence[Output | schema.TooDeep]) -> tuple[Output, ..
     for index, form in enumerate(forms):
         if isinstance(form, schema.TooDeep):
             raise form.refusal
-        _check_condition(form, f"outputs[{index}]")
+        _check_condition(form, f"outputs[{index}]", mode)
         outputs.append(form)
     return tuple(outputs)
 
@@ -194,36 +210,71 @@ def _check_amount(amount: int, field: str) -> None:
         raise AmountError(f"`amount` must be <= {MAX_AMOUNT}", rule="amount.maximum", field=field)
 
 
-def _check_condition(output: Output, field: str) -> None:
-    """No contracts, and all keys within the condition (transactions 2.3)."""
+def _check_condition(output: Output, field: str, mode: ZenroomMode) -> None:
+    """Contracts as the chain takes them, and all keys within the condition (transactions 2.3 and 5.4)."""
     details = output.details
     if type(details) is Ed25519Details:
         inside = all(key == details.public_key for key in output.public_keys)
     else:
+        keys = listed_keys(details)
         if has_zenroom(details):
-            raise InvalidSignature(
-                "this chain does not accept contracts", rule="contracts.off", field=f"{field}.condition"
-            )
-        inside = listed_keys(details).issuperset(output.public_keys)
+            _check_mode(mode, f"{field}.condition")
+            if mode == "published":
+                return
+            _check_bound_output(output, keys, field)
+        inside = keys.issuperset(output.public_keys)
     if not inside:
         raise ValidationError(
             "public_keys must occur in the condition", rule="output.public_keys", field=f"{field}.public_keys"
         )
 
 
+def _check_bound_output(output: Output, keys: frozenset[str], field: str) -> None:
+    """A contract restricts owners: their keys stand beside it, and they are told (transactions 5.4)."""
+    if not keys:
+        reason = "a contract must stand in a threshold beside the key of an owner"
+        raise InvalidSignature(reason, rule="contracts.bound", field=f"{field}.condition")
+    if not output.public_keys:
+        reason = "public_keys must name the owners of what a contract guards"
+        raise ValidationError(reason, rule="output.public_keys", field=f"{field}.public_keys")
+
+
+def _check_mode(mode: ZenroomMode, field: str) -> None:
+    if mode == "off":
+        raise InvalidSignature("this chain does not accept contracts", rule="contracts.off", field=field)
+
+
+def _check_contract(fulfillment: Fulfillment, field: str, form: Form, mode: ZenroomMode) -> None:
+    """A fulfillment in which a contract occurs, be it by its fingerprint alone (transactions 5.4)."""
+    _check_mode(mode, field)
+    if form.electoral:
+        reason = "elections and votes are signed by keys alone"
+        raise InvalidSignature(reason, rule="contracts.electoral", field=field)
+    if mode == "bound" and not signers(fulfillment):
+        reason = "a contract must stand in a threshold beside the signature of an owner"
+        raise InvalidSignature(reason, rule="contracts.bound", field=field)
+
+
 def _read_inputs(
-    members: JsonObject, forms: Sequence[schema.InputForm], text: _Text, parameters: ChainParameters
+    members: JsonObject,
+    forms: Sequence[schema.InputForm],
+    text: _Text,
+    form: Form,
+    parameters: ChainParameters,
 ) -> tuple[Input, ...]:
+    mode = parameters.contracts.zenroom
     message = _messages(members, text)
     inputs = []
-    for index, form in enumerate(forms):
+    for index, item in enumerate(forms):
         field = f"inputs[{index}].fulfillment"
-        if form.fulfillment is None:
+        if item.fulfillment is None:
             raise InvalidSignature(UNREADABLE, rule="fulfillment.encoding", field=field)
-        fulfillment = _read_fulfillment(form.fulfillment, field, parameters)
-        if has_zenroom(fulfillment):
-            raise InvalidSignature("this chain does not accept contracts", rule="contracts.off", field=field)
-        inputs.append(Input(form.owners_before, form.fulfills, fulfillment, message(form)))
+        fulfillment = _read_fulfillment(item.fulfillment, field, parameters)
+        contract = has_zenroom(fulfillment)
+        if contract:
+            _check_contract(fulfillment, field, form, mode)
+        keyless = contract and mode == "published"
+        inputs.append(Input(item.owners_before, item.fulfills, fulfillment, message(item), keyless))
     return tuple(inputs)
 
 

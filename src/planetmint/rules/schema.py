@@ -11,8 +11,8 @@ import reprlib
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from planetmint.conditions import details_uri, is_condition_uri, read_details
-from planetmint.model.condition import Ed25519Details
+from planetmint.conditions import details_uri, is_condition_uri, may_commit, read_details
+from planetmint.model.condition import Details, Ed25519Details
 from planetmint.model.election import ELECTIONS, KEY_TYPES
 from planetmint.model.errors import SchemaValidationError, ThresholdTooDeep
 from planetmint.model.json import JsonObject, JsonValue
@@ -198,13 +198,23 @@ def _read_output(value: JsonValue, field: str, parameters: ChainParameters) -> O
         )
     except ThresholdTooDeep as refusal:
         return TooDeep(int(amount), refusal)
-    derived = details_uri(details)
-    if derived is None:
-        if not is_condition_uri(uri):
-            raise invalid(f"{show(uri)} is not a condition URI", "pattern", f"{field}.condition.uri")
-    elif derived != uri:
-        raise invalid(f"{show(uri)} is not the URI of the condition's details", "uri", f"{field}.condition.uri")
+    _check_uri(uri, details, f"{field}.condition.uri", parameters)
     return Output(int(amount), public_keys, details, uri)
+
+
+def _check_uri(uri: str, details: Details, field: str, parameters: ChainParameters) -> None:
+    """The URI that spending asks for is that of the details, as far as it can be derived from them."""
+    derived = details_uri(details)
+    if derived is not None:
+        if derived != uri:
+            raise invalid(f"{show(uri)} is not the URI of the condition's details", "uri", field)
+        return
+    if not is_condition_uri(uri):
+        raise invalid(f"{show(uri)} is not a condition URI", "pattern", field)
+    # Else details could show the payee's key, while the URI is that of a key of the sender.
+    if parameters.contracts.zenroom == "bound" and not may_commit(details, uri):
+        reason = f"{show(uri)} is not a URI over the contracts of the condition's details"
+        raise invalid(reason, "uri", field)
 
 
 def check_electoral(outputs: Sequence[Output | TooDeep]) -> None:

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Sequence
 
-from planetmint.conditions import fulfillment_uri, signers, verify_signatures
+from planetmint.conditions import fulfillment_uri, has_zenroom, signers, verify_signatures
 from planetmint.model.errors import AssetIdMismatch, DoubleSpend, InputDoesNotExist, InvalidSignature
 from planetmint.model.transaction import Input, Operation, OutputRecord, OutputRef, Transaction
 from planetmint.state.view import StateView
@@ -32,7 +32,7 @@ def check_owners(transaction: Transaction) -> None:
         InvalidSignature: They differ.
     """
     for index, item in enumerate(transaction.inputs):
-        if set(signers(item.fulfillment)) != set(item.owners_before):
+        if not item.keyless and set(signers(item.fulfillment)) != set(item.owners_before):
             raise InvalidSignature(INVALID, rule="signature.owners", field=f"inputs[{index}].owners_before")
 
 
@@ -86,11 +86,22 @@ def refuse_decomposed(records: Sequence[OutputRecord]) -> None:
 def check_fulfillment(item: Input, record: OutputRecord, index: int) -> None:
     """First half of rule h: the fulfillment is one for the output's condition (transactions 5.3).
 
+    Where a contract occurs in it, the condition's details are not known here: whatever they really are, all owners
+    have to sign (transactions 5.4). That the signatures verify is `SignatureCheck`'s matter.
+
     Raises:
-        InvalidSignature: It derives to another URI.
+        InvalidSignature: It derives to another URI, or an owner of what a contract guards did not sign.
     """
     if fulfillment_uri(item.fulfillment) != record.uri:
         raise InvalidSignature(INVALID, rule="signature.condition", field=f"inputs[{index}].fulfillment")
+    if item.keyless or not has_zenroom(item.fulfillment):
+        return
+    if not set(signers(item.fulfillment)).issuperset(record.public_keys):
+        raise InvalidSignature(
+            "every owner of what a contract guards has to sign",
+            rule="contracts.owners",
+            field=f"inputs[{index}].fulfillment",
+        )
 
 
 def check_spending_signatures(

@@ -15,7 +15,7 @@ INVALID = {
 }
 FAILED = {
     *("StoreError", "StoreFull", "LayoutError", "EngineError", "MempoolFull", "CommitTimeout"),
-    *("ChainHalted", "ChainMismatch"),
+    *("ChainHalted", "ChainMismatch", "ContractError", "ContractOverrun", "ContractsUnavailable"),
 }
 
 
