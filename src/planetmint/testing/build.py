@@ -15,14 +15,27 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha3_256, sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from nacl.bindings import crypto_sign_seed_keypair
 
-from planetmint.conditions import details_uri, encode_fulfillment, fulfill, write_details
+from planetmint.conditions import (
+    contract_fulfillment,
+    details_uri,
+    encode_fulfillment,
+    fulfill,
+    write_details,
+)
 from planetmint.model import json
-from planetmint.model.condition import Details, Ed25519Details, ThresholdDetails
+from planetmint.model.condition import (
+    Details,
+    Ed25519Details,
+    ThresholdDetails,
+    ZenroomDetails,
+    ZenroomFulfillment,
+)
 from planetmint.model.election import election_address
+from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.keys import decode_public_key, encode_public_key
 from planetmint.model.validator import Validator, ValidatorSet
 
@@ -85,8 +98,24 @@ class Address:
     public_key: str
 
 
-Owner = str | Threshold | Address
-"""Who can spend an output: a name, several, or nobody."""
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A contract to be fulfilled (transactions 5.4), mostly beside names: ``all_of("alice", Contract(...))``.
+
+    Attributes:
+        script: Zencode; the condition commits to it alone.
+        data, keys: What the fulfillment gives to it.
+        shown: The name whose key the output's details show in its place.
+    """
+
+    script: str
+    data: JsonObject | None = None
+    keys: JsonObject | None = None
+    shown: str = "contract"
+
+
+Owner = str | Threshold | Address | Contract
+"""Who can spend an output: a name, several, nobody, or whoever fulfils a contract."""
 
 
 def m_of_n(needed: int, *owners: Owner) -> Threshold:
@@ -105,6 +134,8 @@ def details(owner: Owner) -> Details:
         return Ed25519Details(public_key(owner))
     if isinstance(owner, Address):
         return Ed25519Details(owner.public_key)
+    if isinstance(owner, Contract):
+        return ZenroomDetails(public_key(owner.shown))
     return ThresholdDetails(owner.needed, tuple(map(details, owner.owners)))
 
 
@@ -112,17 +143,32 @@ def names(owner: Owner) -> tuple[str, ...]:
     """Every name in `owner`, in order, no repeats."""
     if isinstance(owner, str):
         return (owner,)
-    if isinstance(owner, Address):
+    if isinstance(owner, (Address, Contract)):
         return ()
     return tuple(dict.fromkeys(name for item in owner.owners for name in names(item)))
 
 
+def contracts(owner: Owner) -> tuple[Contract, ...]:
+    """Every contract in `owner`, in order."""
+    if isinstance(owner, Contract):
+        return (owner,)
+    if isinstance(owner, Threshold):
+        return tuple(contract for item in owner.owners for contract in contracts(item))
+    return ()
+
+
+def uri(owner: Owner) -> str:
+    """The URI of the condition that only `owner` fulfils."""
+    derived = details_uri(details(owner), [contract.script for contract in contracts(owner)])
+    assert derived is not None
+    return derived
+
+
 def output(amount: int | str, owner: Owner) -> Wire:
     """An output of `amount` for `owner`, listing all its keys."""
-    condition = details(owner)
     return {
         "amount": str(amount),
-        "condition": {"details": write_details(condition), "uri": details_uri(condition)},
+        "condition": {"details": write_details(details(owner)), "uri": uri(owner)},
         "public_keys": [owner.public_key] if isinstance(owner, Address) else list(map(public_key, names(owner))),
     }
 
@@ -221,19 +267,33 @@ class Built:
         return replace(self, wire=identified(wire) if new_id else wire)
 
 
+class Signing(NamedTuple):
+    """How an input is signed: the condition to fulfil, the names that sign, what is given for its contracts."""
+
+    condition: Details
+    signers: tuple[str, ...]
+    contracts: tuple[ZenroomFulfillment, ...] = ()
+
+
+def signing(owner: Owner, signers: tuple[str, ...] = ()) -> Signing:
+    """How `signers`, or all names in it, sign as `owner`."""
+    given = tuple(contract_fulfillment(item.script, item.data, item.keys) for item in contracts(owner))
+    return Signing(details(owner), signers or names(owner), given)
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A transaction before it is signed.
 
     Attributes:
         wire: All members; id and fulfillments are None.
-        signing: Per input the condition to fulfil and the names that sign.
+        signing: Per input.
         owners: Of its outputs, in order.
         asset_id: None where the transaction opens an asset of its own.
     """
 
     wire: Wire
-    signing: tuple[tuple[Details, tuple[str, ...]], ...]
+    signing: tuple[Signing, ...]
     owners: tuple[Owner, ...] = ()
     asset_id: str | None = None
 
@@ -243,11 +303,33 @@ class Draft:
         change(wire)
         return replace(self, wire=wire)
 
+    def scripted(
+        self, given: JsonObject, expected: JsonValue, *, code: str = "", policies: JsonObject | None = None
+    ) -> Draft:
+        """A copy with a `script` of the shape of its version (transactions 2.5).
+
+        Args:
+            given: Its `inputs` (`input` in 2.0).
+            expected: Its `outputs` (`output` in 2.0).
+            code: Zencode; run in 3.0 alone.
+            policies: Carried without effect; left out where they are None.
+        """
+        script: Wire = {"state": sha256(code.encode()).hexdigest()}
+        if self.wire["version"] == "3.0":
+            script |= {"code": code, "inputs": given, "outputs": expected}
+        else:
+            raw = {"type": "zenroom", "raw": code, "parameters": []}
+            script |= {"code": raw, "input": given, "output": expected}
+        if policies is not None:
+            script["policies"] = policies
+        return self.changed(lambda wire: wire.update(script=script))
+
     def signed(self) -> Built:
         """The transaction, signed over what it says now, with its id."""
         wire = copy.deepcopy(self.wire)
-        for index, (condition, signers) in enumerate(self.signing):
-            fulfillment = fulfill(condition, message(self.wire, index), [seed(name) for name in signers])
+        for index, (condition, signers, given) in enumerate(self.signing):
+            seeds = [seed(name) for name in signers]
+            fulfillment = fulfill(condition, message(self.wire, index), seeds, given)
             wire["inputs"][index]["fulfillment"] = encode_fulfillment(fulfillment)
         wire = identified(wire)
         return Built(wire, self.owners, self.asset_id or wire["id"])
@@ -305,8 +387,8 @@ class Builder:
         shares = [(1, owner)] if shares is None else shares
         value = self.dialect.content(data) if isinstance(data, str) else data
         first = self._input(names(owner), consumes)
-        signing = self._signing(consumes) if consumes else (details(owner), names(owner))
-        return self._draft("CREATE", self.dialect.assets({"data": value}), [first], shares, metadata, (signing,))
+        how = self._signing(consumes) if consumes else signing(owner)
+        return self._draft("CREATE", self.dialect.assets({"data": value}), [first], shares, metadata, (how,))
 
     def draft_transfer(self, spends: Sequence[Spend], shares: Shares, *, metadata: Any = None) -> Draft:
         """A TRANSFER of the asset of the first of `spends`."""
@@ -413,9 +495,9 @@ class Builder:
     def _election(self, operation: str, voters: Powers, data: Wire, by: Owner, metadata: Any) -> Draft:
         initiator = by or next(iter(voters))
         shares = [(power, name) for name, power in voters.items()]
-        first, signing = self._input(names(initiator), None), (details(initiator), names(initiator))
+        first = self._input(names(initiator), None)
         assets = self.dialect.assets({"data": data})
-        return self._draft(operation, assets, [first], shares, metadata, (signing,))
+        return self._draft(operation, assets, [first], shares, metadata, (signing(initiator),))
 
     def _spending(
         self,
@@ -427,8 +509,8 @@ class Builder:
         asset_id: str | None,
     ) -> Draft:
         inputs = [self._input(names(spend.owner), spend) for spend in spends]
-        signing = tuple(map(self._signing, spends))
-        return replace(self._draft(operation, assets, inputs, shares, metadata, signing), asset_id=asset_id)
+        how = tuple(map(self._signing, spends))
+        return replace(self._draft(operation, assets, inputs, shares, metadata, how), asset_id=asset_id)
 
     def _draft(
         self,
@@ -437,7 +519,7 @@ class Builder:
         inputs: list[Wire],
         shares: Shares,
         metadata: Any,
-        signing: tuple[tuple[Details, tuple[str, ...]], ...],
+        how: tuple[Signing, ...],
     ) -> Draft:
         wire: Wire = {
             "id": None,
@@ -448,7 +530,7 @@ class Builder:
             "outputs": [output(amount, owner) for amount, owner in shares],
             "metadata": metadata,
         }
-        return Draft(wire, signing, tuple(owner for _, owner in shares))
+        return Draft(wire, how, tuple(owner for _, owner in shares))
 
     @staticmethod
     def _input(owners: Sequence[str], spend: Spend | None) -> Wire:
@@ -459,5 +541,5 @@ class Builder:
         }
 
     @staticmethod
-    def _signing(spend: Spend) -> tuple[Details, tuple[str, ...]]:
-        return details(spend.owner), spend.signers or names(spend.owner)
+    def _signing(spend: Spend) -> Signing:
+        return signing(spend.owner, spend.signers)
