@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from planetmint.app.signatures import LARGE
 from planetmint.chain import UnknownRules
 from planetmint.contracts import ContractCall, judge
 from planetmint.model.errors import InvalidTransaction, InvariantViolated
@@ -33,6 +32,9 @@ _MOST_WAITING = 64
 
 _SECONDS = 4.0
 """Processor time that all contracts of one transaction may take for admission."""
+
+_LARGE = 50_000
+"""Bytes from which on JSON is written and read in a thread."""
 
 _STOPPING = "the node is stopping"
 
@@ -397,12 +399,12 @@ class ContractJudge:
             return execution
 
     async def _calls(self, transaction: Transaction) -> tuple[ContractCall, ...]:
-        if len(transaction.canonical) < LARGE:
+        if len(transaction.canonical) < _LARGE:
             return contract_calls(transaction, self._parameters)
         return await asyncio.to_thread(contract_calls, transaction, self._parameters)
 
     async def _judged(self, call: ContractCall, execution: Execution) -> InvalidTransaction | None:
-        if len(execution.answer.output) < LARGE:
+        if len(execution.answer.output) < _LARGE:
             return judge(call, execution.answer, self._parameters)
         return await asyncio.to_thread(judge, call, execution.answer, self._parameters)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Signatures are verified once per node, beside the event loop, and remembered under the id (decisions D4, D5)."""
+"""Signatures are verified once per node, beside the event loop, and remembered under the id (decisions D4, D5).
+
+What is checked at the same places, the contracts of a transaction, is found by a judge of their own.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -7,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
+from planetmint.app.contracts import ContractJudge
 from planetmint.conditions import signed_parts
 from planetmint.model.errors import InvalidSignature
 from planetmint.model.transaction import Transaction
@@ -95,11 +99,33 @@ class Verifier:
     libsodium runs without the interpreter's lock, but a thread has to win that back after each signature.
     """
 
-    def __init__(self, cache: SignatureCache, threads: int, helper: SignatureHelper | None = None) -> None:
+    def __init__(
+        self,
+        cache: SignatureCache,
+        threads: int,
+        helper: SignatureHelper | None = None,
+        contracts: ContractJudge | None = None,
+    ) -> None:
+        """
+        Args:
+            contracts: Judges contracts; without it, only chains that run none can be followed.
+        """
         self.cache = cache
+        self.contracts = contracts or ContractJudge(None)
         self._helper = helper
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verify")
+
+    def check(self, transaction: Transaction) -> None:
+        """Stands in for `rules.check_signatures`: the signatures, then the contracts of a transaction.
+
+        Raises:
+            InvalidTransaction: A signature does not verify, or a contract says something else.
+            InvariantViolated: There are contracts, and they were not judged.
+        """
+        self.cache.check(transaction)
+        if transaction.contracts:
+            self.contracts.check(transaction)
 
     async def verify(self, transactions: Sequence[Transaction]) -> None:
         """Put the verdicts on `transactions` into the cache."""
@@ -149,7 +175,8 @@ class Verifier:
         return await asyncio.get_running_loop().run_in_executor(self._pool, job)
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Let the threads and the runs of contracts end."""
+        self.contracts.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

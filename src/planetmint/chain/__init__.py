@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The chain: founding it, executing blocks on it, and the headers that prove them."""
 
-from planetmint.chain.execute import BlockResult, Candidate, admit, execute_block, next_app_hash
+from planetmint.chain.execute import BlockResult, Candidate, admit, execute_block, next_app_hash, within_block
 from planetmint.chain.founding import (
     UnknownRules,
     check_parameters,
@@ -31,4 +31,5 @@ __all__ = [
     "next_app_hash",
     "sign_header",
     "verify_header",
+    "within_block",
 ]

@@ -15,7 +15,7 @@ from planetmint.elections import Outcome, end_block
 from planetmint.model import json
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Spend, TransactionEvent
 from planetmint.model.election import ChainRecord, ElectionRecord
-from planetmint.model.errors import InvalidTransaction
+from planetmint.model.errors import InvalidScript, InvalidTransaction
 from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.transaction import OutputRecord, Transaction
 from planetmint.model.validator import Validator, ValidatorSet
@@ -127,6 +127,33 @@ def execute_block(
         updates=end.updates,
         chain=end.chain,
     )
+
+
+def within_block(candidates: Sequence[Candidate], most: int) -> Sequence[Candidate]:
+    """The candidates of a block, with a refusal in the place of each that brings more contracts than it may hold.
+
+    What was counted from the text decides: such a transaction is not run, and one after it may still fit. A
+    decided block gives it a verdict, a proposal with one is rejected, and whoever proposes leaves it for later.
+
+    Args:
+        candidates: In block order.
+        most: Chain parameter `contracts.max_per_block`.
+
+    Source: consensus-and-storage 8.
+    """
+    if not any(isinstance(item, Transaction) and item.contracts for item in candidates):
+        return candidates
+    taken = 0
+    within: list[Candidate] = []
+    for item in candidates:
+        count = item.contracts if isinstance(item, Transaction) else 0
+        if taken + count <= most:
+            taken += count
+            within.append(item)
+            continue
+        reason = f"the block holds {taken} contracts before this transaction brings {count}, {most} are allowed"
+        within.append(InvalidScript(reason, rule="contract.block"))
+    return within
 
 
 def admit(
