@@ -1,16 +1,46 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Ledgers in memory for tests: transactions as bytes go in, verdicts come out, by the rules of the chain."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from planetmint.chain import BlockResult, admit, execute_block
+from planetmint.contracts import ContractCall, EngineAnswer, judge
 from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import ValidatorSet
-from planetmint.rules import check_signatures, created_outputs, decode_canonical, decode_transaction
+from planetmint.rules import (
+    SignatureCheck,
+    check_signatures,
+    created_outputs,
+    decode_canonical,
+    decode_transaction,
+)
+from planetmint.rules.contracts import contract_calls
 from planetmint.state.overlay import Overlay
+
+Engine = Callable[[ContractCall], EngineAnswer]
+"""Runs a contract here and now."""
+
+
+def check_with(engine: Engine | None, parameters: ChainParameters) -> SignatureCheck:
+    """What a node checks without the ledger: signatures, then the contracts in their order.
+
+    Args:
+        engine: None for tests without contracts.
+        parameters: The chain's.
+    """
+
+    def check(transaction: Transaction) -> None:
+        check_signatures(transaction)
+        for call in contract_calls(transaction, parameters) if transaction.contracts else ():
+            assert engine is not None, "this ledger was given no engine for contracts"
+            refusal = judge(call, engine(call), parameters)
+            if refusal is not None:
+                raise refusal
+
+    return check
 
 
 class EmptyLedger:
@@ -50,9 +80,15 @@ class EmptyLedger:
 class Ledger:
     """Takes transactions one after the other, each on top of those before."""
 
-    def __init__(self, parameters: ChainParameters | None = None, validators: ValidatorSet = ()) -> None:
+    def __init__(
+        self,
+        parameters: ChainParameters | None = None,
+        validators: ValidatorSet = (),
+        engine: Engine | None = None,
+    ) -> None:
         self._parameters = parameters or ChainParameters()
         self._overlay = Overlay(EmptyLedger(validators))
+        self._check = check_with(engine, self._parameters)
 
     def take(self, body: bytes) -> Transaction:
         """Add a transaction.
@@ -64,7 +100,7 @@ class Ledger:
             InvalidTransaction: It breaks a rule; nothing was added.
         """
         transaction = decode_transaction(body, self._parameters)
-        return admit(transaction, self._overlay, check_signatures)[0]
+        return admit(transaction, self._overlay, self._check)[0]
 
     def take_all(self, bodies: Iterable[bytes]) -> None:
         """Add transactions that have to be valid.
@@ -98,8 +134,16 @@ class BlockLedger(Overlay):
         chain_record: The newest.
     """
 
-    def __init__(self, validators: ValidatorSet, chain_id: str = "tests") -> None:
+    def __init__(
+        self,
+        validators: ValidatorSet,
+        chain_id: str = "tests",
+        parameters: ChainParameters | None = None,
+        engine: Engine | None = None,
+    ) -> None:
         super().__init__(EmptyLedger(validators))
+        self._parameters = parameters or ChainParameters()
+        self._check = check_with(engine, self._parameters)
         self.height = 0
         self.app_hash = "00" * 32
         self.sets: list[tuple[int, ValidatorSet]] = [(1, validators)]
@@ -124,8 +168,8 @@ class BlockLedger(Overlay):
 
     def block(self, *bodies: bytes) -> BlockResult:
         """Execute the next block of these canonical transactions and keep what it does."""
-        candidates = [_candidate(body) for body in bodies]
-        result = execute_block(self, self.height + 1, candidates, self.app_hash)
+        candidates = [self._candidate(body) for body in bodies]
+        result = execute_block(self, self.height + 1, candidates, self.app_hash, self._check)
         for transaction in result.transactions:
             self.apply(transaction.id, transaction.spends, created_outputs(transaction))
         self.height, self.app_hash = result.height, result.app_hash
@@ -147,9 +191,8 @@ class BlockLedger(Overlay):
             raise AssertionError(f"refused: {refused[0].code}: {refused[0].reason}") from refused[0]
         return result
 
-
-def _candidate(body: bytes) -> Transaction | InvalidTransaction:
-    try:
-        return decode_canonical(body, ChainParameters())
-    except InvalidTransaction as verdict:
-        return verdict
+    def _candidate(self, body: bytes) -> Transaction | InvalidTransaction:
+        try:
+            return decode_canonical(body, self._parameters)
+        except InvalidTransaction as verdict:
+            return verdict
