@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Use cases: submit, follow, and the life of a block."""
 
-from planetmint.app.application import Application, BulkOutcome, Health, Mode
+from planetmint.app.application import Application, BulkOutcome, Cost, DryRun, Health, Mode
 from planetmint.app.feed import CommittedFeed
 from planetmint.app.ledger import Ledger
 from planetmint.app.lifecycle import BlockLifecycle
@@ -12,6 +12,8 @@ __all__ = [
     "BlockLifecycle",
     "BulkOutcome",
     "CommittedFeed",
+    "Cost",
+    "DryRun",
     "Health",
     "Ledger",
     "Mode",

@@ -4,12 +4,13 @@
 from collections.abc import AsyncIterator
 
 from planetmint.app.admission import Admission
-from planetmint.app.application import BulkOutcome, Health, Mode
+from planetmint.app.application import BulkOutcome, DryRun, Health, Mode
 from planetmint.app.bulk import BulkSession, submit_lines
 from planetmint.app.feed import CommittedFeed
 from planetmint.app.intake import Intake
 from planetmint.app.lifecycle import BlockLifecycle
 from planetmint.app.signatures import Verifier
+from planetmint.app.trial import Trials
 from planetmint.model.transaction import Transaction
 from planetmint.ports.consensus import Consensus
 from planetmint.ports.store import Store
@@ -36,10 +37,15 @@ class Ledger:
         self.feed = feed
         self._admission = Admission(store, lifecycle, consensus, verifier, commit_timeout)
         self._intake = Intake(self._admission)
+        self._trials = Trials(self._admission)
 
     async def submit(self, body: bytes, mode: Mode) -> Transaction:
         """See `Application`."""
         return await self._intake.submit(body, mode)
+
+    async def dry_run(self, body: bytes) -> DryRun:
+        """See `Application`."""
+        return await self._trials.dry_run(body)
 
     def submit_lines(self, lines: AsyncIterator[bytes], mode: Mode) -> AsyncIterator[BulkOutcome]:
         """See `Application`."""

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from planetmint.app.application import Application
 from planetmint.http.answers import NOT_FOUND, UNKNOWN_PATH, Answer, method_not_allowed, preflight, send_answer
 from planetmint.http.arguments import ArgumentError, Arguments
+from planetmint.http.errors import NODE_ERRORS
 from planetmint.http.failures import Failures
 from planetmint.http.metrics import UNMATCHED, Metrics
 from planetmint.http.query import Node, Query
@@ -21,7 +22,6 @@ from planetmint.http.routes import ROUTES, RouteSpec
 from planetmint.http.settings import HttpSettings
 from planetmint.http.submit import ROUTE as SUBMIT_ROUTE
 from planetmint.http.submit import Submit
-from planetmint.ports.errors import EngineError, StoreError
 
 _SLASHES = re.compile("/{2,}")
 _SUBMIT_PATHS = frozenset({SUBMIT_ROUTE, SUBMIT_ROUTE + "/"})
@@ -113,7 +113,7 @@ class _Endpoint:
             return await self._spec.read(self._node, self._query(scope))
         except ArgumentError as error:
             return error.answer()
-        except (StoreError, EngineError) as error:
+        except NODE_ERRORS as error:
             return self._node.failures.answer(error)
         except Exception as error:  # noqa: BLE001 - the edge's last resort: logged, answered without details
             return self._node.failures.unexpected(error, self._route)

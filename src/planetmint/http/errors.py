@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The one table from errors to answers: status, wording, how long to wait, how loudly to log.
 
-Every subclass of `InvalidTransaction`, `StoreError` and `EngineError` has a row; a test walks them. Texts of
-internal errors are never sent; `planetmint.http.failures` logs them. Source: http-api 2.2 and 4.3, validation 1.
+Every subclass of `InvalidTransaction`, `StoreError`, `EngineError` and `ContractError` has a row; a test walks
+them. Texts of internal errors are never sent; `planetmint.http.failures` logs them. Source: http-api 2.2 and 4.3,
+validation 1, transactions 6.
 """
 
 import logging
@@ -16,6 +17,9 @@ from planetmint.ports.errors import (
     ChainHalted,
     ChainMismatch,
     CommitTimeout,
+    ContractError,
+    ContractOverrun,
+    ContractsUnavailable,
     EngineError,
     LayoutError,
     MempoolFull,
@@ -23,7 +27,10 @@ from planetmint.ports.errors import (
     StoreFull,
 )
 
-NodeError: TypeAlias = InvalidTransaction | StoreError | EngineError
+NodeError: TypeAlias = InvalidTransaction | StoreError | EngineError | ContractError
+
+NODE_ERRORS = (InvalidTransaction, StoreError, EngineError, ContractError)
+"""The same, to be caught."""
 
 NOT_UNDERSTOOD = "The browser (or proxy) sent a request that this server could not understand."
 
@@ -36,7 +43,8 @@ class Row(NamedTuple):
 
     Attributes:
         status: HTTP status.
-        message: Text; ``{code}`` and ``{reason}`` stand for those of an `InvalidTransaction`.
+        message: Text; ``{code}`` and ``{reason}`` stand for those of an `InvalidTransaction`, and of a
+            `ContractOverrun`, whose text is about the sender's contract.
         level: Of the log line, as in `logging`; DEBUG for what is the sender's own affair.
         retry_after: Seconds until asking again makes sense; None where it does not.
     """
@@ -88,6 +96,14 @@ TABLE: dict[type[Exception], Row] = {
         "The transaction was in no block in time. It may still be committed: look it up by its id.",
         logging.WARNING,
     ),
+    ContractError: Row(503, "Contracts cannot be run at present.", logging.ERROR, 5),
+    ContractOverrun: Row(
+        400,
+        "This node does not run the contract to its end ({code}): {reason}. That is no verdict: another node may "
+        "grant more. `planetmint contract run` and a dry run tell what a contract takes.",
+        logging.INFO,
+    ),
+    ContractsUnavailable: Row(503, "Too many contracts wait, or none can be run at present.", logging.WARNING, 1),
 }
 
 
@@ -113,7 +129,7 @@ def error_body(error: NodeError) -> JsonObject:
     body: JsonObject = {"message": _message(error), "class": type(error).__name__}
     if isinstance(error, InvalidTransaction):
         body["rule"] = error.rule
-        body["field"] = None if error.field is None else _clipped(error.field)
+        body["field"] = None if error.field is None else clipped(error.field)
     return body
 
 
@@ -124,12 +140,15 @@ def row_of(error: NodeError) -> Row:
 
 def _message(error: NodeError) -> str:
     row = row_of(error)
+    if isinstance(error, ContractOverrun):
+        return row.message.format(code=type(error).__name__, reason=clipped(str(error).rstrip(".")))
     if not isinstance(error, InvalidTransaction):
         return row.message
     if error.rule == NOT_JSON:
         return NOT_UNDERSTOOD
-    return row.message.format(code=error.code, reason=_clipped(error.reason))
+    return row.message.format(code=error.code, reason=clipped(error.reason))
 
 
-def _clipped(text: str) -> str:
+def clipped(text: str) -> str:
+    """A text of a client, not longer than `LONGEST_TEXT` and a sign that it goes on."""
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"

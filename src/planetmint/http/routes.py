@@ -38,7 +38,7 @@ ROUTES = (
         f"{API}/transactions",
         reads.transactions,
         ("asset_id", "asset_ids", "operation", "last_tx", *_PAGING),
-        post_parameters=("mode",),
+        post_parameters=("mode", "dry_run"),
     ),
     RouteSpec(f"{API}/transactions/{{id}}", reads.transaction),
     RouteSpec(f"{API}/outputs", reads.outputs, ("public_key", "spent", *_PAGING)),

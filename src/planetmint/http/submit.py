@@ -2,10 +2,12 @@
 """POST /api/v1/transactions: the route that a node lives on, so that it costs as little as can be.
 
 It is an ASGI callable of its own, reached without a router. One transaction as JSON of any content type, or
-many as NDJSON (`planetmint.http.bulk`). Source: http-api 2.1, 2.6, 4.3.
+many as NDJSON (`planetmint.http.bulk`), or one that is only tried (`planetmint.http.dry_run`). Source: http-api
+2.1, 2.6, 4.3.
 """
 
 from time import perf_counter
+from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -24,9 +26,10 @@ from planetmint.http.body import (
     too_long,
 )
 from planetmint.http.bulk import BulkLoad
+from planetmint.http.dry_run import dry_run_answer
+from planetmint.http.errors import NODE_ERRORS
 from planetmint.http.query import Node
-from planetmint.model.errors import InvalidTransaction, TransactionTooLarge
-from planetmint.ports.errors import EngineError, StoreError
+from planetmint.model.errors import TransactionTooLarge
 
 ROUTE = "/api/v1/transactions"
 
@@ -36,8 +39,26 @@ BODY_BUDGET = 256 * 1024 * 1024
 BULKS_AT_ONCE = 32
 """Bulk requests that are worked on at the same time; more are answered with 503."""
 
+DRY_RUNS_AT_ONCE = 64
+"""Dry runs that are worked on at the same time; more are answered with 503."""
+
+
+class _Wish(NamedTuple):
+    """What a query string asks for.
+
+    Attributes:
+        mode: When to answer; of no account in a dry run.
+        dry_run: Whether the transaction is only tried.
+    """
+
+    mode: Mode = Mode.ASYNC
+    dry_run: bool = False
+
+
 _MODES = {mode.value: mode for mode in Mode}
-_USUAL_QUERIES = {b"": Mode.ASYNC, **{b"mode=" + mode.value.encode("ascii"): mode for mode in Mode}}
+_USUAL_QUERIES = {b"": _Wish(), **{b"mode=" + mode.value.encode("ascii"): _Wish(mode) for mode in Mode}}
+_TRUTHS = {"true": True, "false": False}
+_ONE_AT_A_TIME = "A dry run tries one transaction at a time: send it as JSON, not as NDJSON"
 _LONGEST_LENGTH = 18
 
 
@@ -48,6 +69,7 @@ class Submit:
         self._node = node
         self._budget = Budget(BODY_BUDGET)
         self._bulks = 0
+        self._dry_runs = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -55,8 +77,10 @@ class Submit:
         headers = dict(scope["headers"])
         bulk = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == NDJSON
         try:
-            mode = _mode(scope["query_string"])
-            if bulk:
+            mode, dry_run = _wish(scope["query_string"])
+            if dry_run:
+                status = await self._try(scope, receive, send, headers, bulk=bulk)
+            elif bulk:
                 status = await self._many(scope, receive, send, headers, mode)
             else:
                 status = await self._one(receive, send, headers, mode)
@@ -66,18 +90,14 @@ class Submit:
             status = await _refuse(scope, send, error.answer())
         except Refused as error:
             status = await _refuse(scope, send, self._unread(error))
-        except (InvalidTransaction, StoreError, EngineError) as error:
+        except NODE_ERRORS as error:
             status = await _refuse(scope, send, self._node.failures.answer(error))
         except Exception as error:  # noqa: BLE001 - the edge's last resort: logged, answered without details
             status = await _refuse(scope, send, self._node.failures.unexpected(error, ROUTE))
         self._node.metrics.count(ROUTE, "POST", status, perf_counter() - begun)
 
     async def _one(self, receive: Receive, send: Send, headers: dict[bytes, bytes], mode: Mode) -> int:
-        limit = self._node.settings.max_body_bytes
-        declared = headers.get(b"content-length")
-        if declared is not None and _length(declared) > limit:
-            await _refuse_unread(receive, headers, limit)
-        body = await read_body(receive, limit, self._budget)
+        body = await self._body(receive, headers)
         accepted = (await self._node.application.submit(body, mode)).canonical
         answer_headers = [
             CONTENT_TYPE_JSON,
@@ -87,6 +107,30 @@ class Submit:
         await send({"type": "http.response.start", "status": 202, "headers": answer_headers})
         await send({"type": "http.response.body", "body": accepted})
         return 202
+
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+        """The body of a request with one transaction. Raises Refused."""
+        limit = self._node.settings.max_body_bytes
+        declared = headers.get(b"content-length")
+        if declared is not None and _length(declared) > limit:
+            await _refuse_unread(receive, headers, limit)
+        return await read_body(receive, limit, self._budget)
+
+    async def _try(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], *, bulk: bool
+    ) -> int:
+        if bulk:
+            raise ArgumentError(_ONE_AT_A_TIME, "dry_run")
+        body = await self._body(receive, headers)
+        if self._dry_runs >= DRY_RUNS_AT_ONCE:
+            raise Overloaded("Too many transactions are being tried at present.", drained=True)
+        self._dry_runs += 1
+        try:
+            answer = dry_run_answer(await self._node.application.dry_run(body))
+        finally:
+            self._dry_runs -= 1
+        await send_answer(scope, send, answer)
+        return answer.status
 
     async def _many(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], mode: Mode
@@ -113,12 +157,14 @@ class Submit:
         return answer if refused.drained else answer._replace(headers=(*answer.headers, CLOSE))
 
 
-def _mode(query: bytes) -> Mode:
-    """The mode that a query string asks for, exact in letter case. Raises ArgumentError."""
+def _wish(query: bytes) -> _Wish:
+    """What a query string asks for, exact in letter case. Raises ArgumentError."""
     usual = _USUAL_QUERIES.get(query)
     if usual is not None:
         return usual
-    return Arguments(query).optional("mode", _read_mode) or Mode.ASYNC
+    arguments = Arguments(query)
+    mode = arguments.optional("mode", _read_mode) or Mode.ASYNC
+    return _Wish(mode, arguments.optional("dry_run", _read_dry_run) or False)
 
 
 def _read_mode(value: str) -> Mode:
@@ -126,6 +172,13 @@ def _read_mode(value: str) -> Mode:
         return _MODES[value]
     except KeyError:
         raise ValueError('Mode must be "async", "sync" or "commit"') from None
+
+
+def _read_dry_run(value: str) -> bool:
+    try:
+        return _TRUTHS[value]
+    except KeyError:
+        raise ValueError('Dry run must be "true" or "false"') from None
 
 
 def _length(declared: bytes) -> int:

@@ -8,12 +8,13 @@ import pytest
 
 from planetmint.http import HttpSettings
 from planetmint.http.arguments import MOST_ARGUMENTS
+from planetmint.http.dry_run import LONGEST_SHOWN
 from planetmint.http.errors import TABLE
 from planetmint.http.protocol import HEAD_BYTES, READ_SECONDS, WRITE_SECONDS
 from planetmint.http.reads import DEFAULT_BY_CONTENT, LONGEST_SEARCH
 from planetmint.http.routes import ROUTES, RouteSpec
 from planetmint.http.server import KEEP_ALIVE_SECONDS
-from planetmint.http.submit import BODY_BUDGET, BULKS_AT_ONCE
+from planetmint.http.submit import BODY_BUDGET, BULKS_AT_ONCE, DRY_RUNS_AT_ONCE
 
 MANUAL = (Path(__file__).parents[3] / "docs" / "http-api.md").read_text(encoding="utf-8")
 
@@ -79,6 +80,8 @@ def test_bounds_in_the_manual_are_those_of_the_code() -> None:
         f"`api.bulk_max_bytes`, {settings.bulk_max_bytes // 2**20} MiB",
         f"{BODY_BUDGET // 2**20} MiB",
         f"{BULKS_AT_ONCE}; more",
+        f"dry runs at the same time | {DRY_RUNS_AT_ONCE}; more",
+        f"{LONGEST_SHOWN:,} characters each",
         f"{HEAD_BYTES // 1024} KiB",
         f"{MOST_ARGUMENTS:,}",
         f"{LONGEST_SEARCH:,} characters",

@@ -6,10 +6,21 @@ import logging
 
 import pytest
 
-from planetmint.http.errors import LONGEST_TEXT, TABLE, error_answer, row_of
+from planetmint.http.errors import LONGEST_TEXT, NODE_ERRORS, TABLE, error_answer, row_of
 from planetmint.http.failures import QUIET_SECONDS, Failures
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError, ValidationError
-from planetmint.ports.errors import CommitTimeout, EngineError, MempoolFull, StoreError, StoreFull
+from planetmint.ports import errors as failures
+from planetmint.ports.errors import (
+    CommitTimeout,
+    ContractError,
+    ContractOverrun,
+    ContractsUnavailable,
+    EngineError,
+    MempoolFull,
+    StoreError,
+    StoreFull,
+)
+from tests.unit.http.world import World, lines_of
 
 
 def tree(kind: type[Exception]) -> set[type[Exception]]:
@@ -18,7 +29,10 @@ def tree(kind: type[Exception]) -> set[type[Exception]]:
     return {one for one in below if one.__module__.startswith("planetmint.")}
 
 
-KINDS = sorted(tree(InvalidTransaction) | tree(StoreError) | tree(EngineError), key=lambda kind: kind.__name__)
+ROOTS = (InvalidTransaction, StoreError, EngineError, ContractError)
+KINDS = sorted(set[type[Exception]]().union(*map(tree, ROOTS)), key=lambda kind: kind.__name__)
+SENDERS = (InvalidTransaction, ContractOverrun)
+"""What is the sender's own affair."""
 
 NAMES = [
     "AmountError",
@@ -51,6 +65,23 @@ def test_every_error_class_has_a_row(kind: type[Exception]) -> None:
     assert kind in TABLE, f"{kind.__name__} needs a row in planetmint.http.errors.TABLE"
 
 
+def test_every_failure_that_ports_name_is_caught_where_requests_are_answered() -> None:
+    named = {kind for kind in vars(failures).values() if isinstance(kind, type) and issubclass(kind, Exception)}
+    assert {kind for kind in named if not issubclass(kind, NODE_ERRORS)} == set()
+    assert set(NODE_ERRORS) == set(ROOTS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_error_is_answered_by_its_row_whatever_is_posted(kind: type[Exception], world: World) -> None:
+    world.application.failure = made(kind)
+    status, body = TABLE[kind].status, world.story.bicycle.canonical
+    for query in ("", "?mode=sync", "?mode=commit", "?dry_run=true"):
+        answer = await world.post(body, query)
+        assert (answer.status_code, answer.json()["class"]) == (status, kind.__name__), query
+    lines = await world.post(body, headers={"Content-Type": "application/x-ndjson"})
+    assert [(line["status"], line["class"]) for line in lines_of(lines)] == [(status, kind.__name__)]
+
+
 def test_the_table_has_no_other_rows() -> None:
     assert set(TABLE) == set(KINDS)
 
@@ -67,7 +98,7 @@ def test_every_answer_has_message_first_class_and_status_last(kind: type[Excepti
     assert (names[0], names[1], names[-1]) == ("message", "class", "status")
     assert dict(body)["class"] == kind.__name__
     assert dict(body)["status"] == answer.status == TABLE[kind].status
-    assert 400 <= answer.status < 500 if issubclass(kind, InvalidTransaction) else answer.status in (503, 504)
+    assert 400 <= answer.status < 500 if issubclass(kind, SENDERS) else answer.status in (503, 504)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,7 +115,8 @@ def test_faults_of_senders_are_not_logged_and_those_of_the_node_are(
     Failures().line(None, made(kind))  # type: ignore[arg-type]
     logged = capsys.readouterr().out
     assert (logged == "") == issubclass(kind, InvalidTransaction)
-    assert TABLE[kind].level >= (logging.DEBUG if issubclass(kind, InvalidTransaction) else logging.WARNING)
+    expected = {InvalidTransaction: logging.DEBUG, ContractOverrun: logging.INFO}
+    assert TABLE[kind].level >= next((expected[one] for one in kind.__mro__ if one in expected), logging.WARNING)
     assert logged.count("detail=detail") == (2 if logged else 0), "the operator needs what the client does not get"
 
 
@@ -105,7 +137,7 @@ def test_a_class_of_errors_gets_one_line_a_second(
     assert "49" in logged
 
 
-@pytest.mark.parametrize("kind", tree(StoreError) | tree(EngineError))
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not issubclass(kind, SENDERS)])
 def test_texts_of_internal_errors_are_not_sent(kind: type[Exception]) -> None:
     assert b"/var/secret" not in error_answer(kind("/var/secret")).body  # type: ignore[arg-type]
 
@@ -118,8 +150,26 @@ def test_an_unknown_subclass_is_answered_as_its_parent() -> None:
 
 
 def test_statuses_of_the_node_s_own_trouble() -> None:
-    expected = {StoreError: 503, StoreFull: 503, EngineError: 503, MempoolFull: 503, CommitTimeout: 504}
+    expected = {
+        StoreError: 503,
+        StoreFull: 503,
+        EngineError: 503,
+        MempoolFull: 503,
+        CommitTimeout: 504,
+        ContractError: 503,
+        ContractsUnavailable: 503,
+    }
     assert {kind: TABLE[kind].status for kind in expected} == expected
+
+
+def test_transactions_6_an_overrun_is_refused_without_being_called_invalid() -> None:
+    answer = error_answer(ContractOverrun("it took more than 1 second of processor time"))
+    body = json.loads(answer.body)
+    assert (answer.status, body["class"], answer.headers) == (400, "ContractOverrun", ())
+    assert "(ContractOverrun): it took more than 1 second of processor time." in body["message"]
+    assert "another node may" in body["message"]
+    assert "planetmint contract run" in body["message"]
+    assert "invalid" not in body["message"].lower()
 
 
 def test_long_texts_of_a_client_are_clipped() -> None:

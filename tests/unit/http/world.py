@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 
-from planetmint.app.application import BulkOutcome, Health, Mode
+from planetmint.app.application import BulkOutcome, DryRun, Health, Mode
+from planetmint.app.trial import cost_of
 from planetmint.chain import execute_block, found_chain, founding_header
 from planetmint.http import HttpServer, HttpSettings, create_app
 from planetmint.model.block import BlockHeader, BlockRecord
@@ -19,7 +20,7 @@ from planetmint.model.errors import InvalidTransaction
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.model.validator import Validator
-from planetmint.ports.errors import EngineError, StoreError
+from planetmint.ports.errors import ContractError, EngineError, StoreError
 from planetmint.ports.store import StateReads, Store
 from planetmint.rules import decode_transaction
 from planetmint.storage.memory import MemoryStore
@@ -40,8 +41,9 @@ class StubApplication:
     """Decides by form alone, keeps what it was given, and fails as it is told.
 
     Attributes:
-        failure: Raised by every submission, or the outcome of every line.
-        holds: Awaited before a submission is answered.
+        failure: Raised by every submission and trial, or the outcome of every line.
+        holds: Awaited before a submission or trial is answered.
+        found: What every dry run finds; None where it is to look at the form.
     """
 
     store: Store = field(default_factory=MemoryStore)
@@ -50,6 +52,8 @@ class StubApplication:
     holds: Callable[[], Any] | None = None
     ready: Health = field(default_factory=lambda: Health(ready=True, detail="blocks are made"))
     taken: list[tuple[bytes, Mode]] = field(default_factory=list)
+    found: DryRun | None = None
+    tried: list[bytes] = field(default_factory=list)
 
     async def submit(self, body: bytes, mode: Mode) -> Transaction:
         self.taken.append((body, mode))
@@ -59,11 +63,22 @@ class StubApplication:
             raise self.failure
         return decode_transaction(body, ChainParameters())
 
+    async def dry_run(self, body: bytes) -> DryRun:
+        self.tried.append(body)
+        if self.holds is not None:
+            await self.holds()
+        if self.failure is not None:
+            raise self.failure
+        if self.found is not None:
+            return self.found
+        transaction = decode_transaction(body, ChainParameters())
+        return DryRun(transaction.id, None, None, cost_of(transaction, ChainParameters()))
+
     async def submit_lines(self, lines: AsyncIterator[bytes], mode: Mode) -> AsyncIterator[BulkOutcome]:
         async for line in lines:
             try:
                 yield BulkOutcome((await self.submit(line, mode)).id, None)
-            except (InvalidTransaction, StoreError, EngineError) as error:
+            except (InvalidTransaction, StoreError, EngineError, ContractError) as error:
                 yield BulkOutcome(None, error)
 
     def health(self) -> Health:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The answer to a dry run: the verdict as a submission would get it, and what the transaction takes.
+
+Texts of the engine and of contracts are clipped, so that no answer grows with what a contract prints.
+"""
+
+from planetmint.app.application import Cost, DryRun
+from planetmint.app.contracts import Trial
+from planetmint.http.answers import Answer, json_answer
+from planetmint.http.errors import error_body, row_of
+from planetmint.model import json
+from planetmint.model.errors import InvalidTransaction
+from planetmint.model.json import JsonObject, JsonValue
+
+LONGEST_SHOWN = 4_000
+"""Characters of an engine's output, of its messages, and of what was expected, that are shown of one run."""
+
+_SHOWN_IN_ALL = 64_000
+_SHARE_DIGITS = 6
+
+
+def dry_run_answer(tried: DryRun) -> Answer:
+    """200 for a valid transaction, else the status and the members that a submission would be answered with."""
+    refusal = tried.refusal
+    details: JsonObject = {
+        "valid": True if refusal is None else False if isinstance(refusal, InvalidTransaction) else None,
+        "would_be_taken": refusal is None and tried.hindrance is None,
+        "detail": tried.hindrance,
+        "id": tried.transaction_id,
+        "cost": None if tried.cost is None else _cost(tried.cost),
+        "contracts": _runs(tried.runs),
+    }
+    if refusal is None:
+        return json_answer(details)
+    status = row_of(refusal).status
+    return json_answer({**error_body(refusal), **details, "status": status}, status)
+
+
+def _cost(cost: Cost) -> JsonObject:
+    return {
+        "bytes": cost.bytes,
+        "bytes_allowed": cost.bytes_allowed,
+        "bytes_share": round(cost.bytes / cost.bytes_allowed, _SHARE_DIGITS),
+        "inputs": cost.inputs,
+        "outputs": cost.outputs,
+        "signatures": cost.signatures,
+        "fulfillment_costs": [*cost.fulfillment_costs],
+        "output_costs": [*cost.output_costs],
+        "contracts": cost.contracts,
+        "contracts_allowed": cost.contracts_allowed,
+    }
+
+
+def _runs(runs: tuple[Trial, ...]) -> list[JsonValue]:
+    longest = min(LONGEST_SHOWN, _SHOWN_IN_ALL // max(len(runs), 1))
+    return [_run(run, longest) for run in runs]
+
+
+def _run(run: Trial, longest: int) -> JsonObject:
+    call, execution, error = run.call, run.execution, run.error
+    answer = None if execution is None else execution.answer
+    return {
+        "field": call.field,
+        "bytes": len(call.script.encode()),
+        "data_bytes": len(call.data) + len(call.keys or ""),
+        "milliseconds": None if execution is None else round(1000 * execution.cpu, 3),
+        "memory_bytes": None if execution is None else execution.memory,
+        "output": None if answer is None else _shown(answer.output, longest),
+        "expected": _shown(json.canonical(call.expected), longest),
+        "messages": None if answer is None else _shown(answer.logs, longest),
+        "error": None if error is None else error_body(error),
+    }
+
+
+def _shown(text: bytes, longest: int) -> str:
+    """The beginning of a text in UTF-8; other bytes in it are replaced."""
+    # No character has more than four bytes: what is cut off here would be cut off below, too.
+    shown = text[: 4 * (longest + 1)].decode("utf-8", "replace").strip()
+    return shown if len(shown) <= longest else shown[:longest] + "…"
