@@ -36,11 +36,11 @@ def init(settings: Settings, *, genesis: Path | None, join: bool) -> None:
 
 
 def _init_engine(settings: Settings, genesis: Path | None, join: bool) -> None:
-    from planetmint.runtime.engine_home import open_home
+    from planetmint.runtime.engine_home import open_home, take_genesis
 
     home = open_home(settings, make=True, join=join or genesis is not None)
     if genesis is not None:
-        home.install_genesis(read_file(genesis), str(genesis))
+        take_genesis(home, read_file(genesis), str(genesis), settings)
     if home.founded:
         show(f"The engine's home {home.path} is ready for the chain {home.read_genesis().chain_id}.")
     else:

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import typer
 
-from planetmint.chain import UnknownRules
-from planetmint.chain.founding import check_parameters
 from planetmint.cli.console import read_file, say, show, show_json
 from planetmint.consensus.cometbft.genesis import Genesis
 from planetmint.model.validator import Validator
 from planetmint.runtime.clock import SystemClock
+from planetmint.runtime.contracts import founding_parameters, require_engine
 from planetmint.runtime.engine_config import StateSync
-from planetmint.runtime.engine_home import POWER, EngineHome, check_peers, open_home
+from planetmint.runtime.engine_home import POWER, EngineHome, check_peers, open_home, take_genesis
 from planetmint.runtime.files import write_whole
 from planetmint.runtime.genesis_file import (
     GenesisFile,
@@ -73,7 +72,7 @@ def network_found(
 
     Raises:
         typer.BadParameter: A validator that is none.
-        ConfigurationError: Parameters that this version cannot follow.
+        ConfigurationError: Contracts are asked for, and this machine has no engine for them.
         OSError: The file cannot be written.
     """
     try:
@@ -82,11 +81,7 @@ def network_found(
     except ValueError as error:
         raise typer.BadParameter(f"{error}.", param_hint="--validator") from None
     name = chain_id or settings.chain.id or f"planetmint-{os.urandom(4).hex()}"
-    parameters = settings.chain.parameters()
-    try:
-        check_parameters(parameters)
-    except UnknownRules as error:
-        raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
+    parameters = founding_parameters(settings)
     time = SystemClock().now() // _MILLISECOND * _MILLISECOND
     genesis = GenesisFile(name, time, members, Genesis(parameters))
     if target is None:
@@ -107,16 +102,19 @@ def network_join(settings: Settings, genesis: Path | None, peers: Sequence[str],
         sync: From where the ledger comes as a snapshot; None: every block is fetched and executed.
 
     Raises:
-        ConfigurationError: The home runs another chain, or something given is wrong.
+        ConfigurationError: The home runs another chain, this machine cannot run the contracts of the chain, or
+            something given is wrong.
     """
     _check_home_kept(settings)
     check_peers(tuple(peers))
     with data_folder(settings.data.path):
         home = open_home(settings, make=True, join=True)
         if genesis is not None:
-            home.install_genesis(read_file(genesis), str(genesis))
+            take_genesis(home, read_file(genesis), str(genesis), settings)
         elif not home.founded:
             raise ConfigurationError("--genesis is needed: this node has no genesis file yet")
+        else:
+            require_engine(home.read_genesis().app.parameters, settings)
         home.add_peers(tuple(peers))
         if sync is not None:
             if home.has_blocks:

@@ -124,20 +124,6 @@ class TarantoolKeeper:
         return f"The database {self.name} was brought from layout {before} to {present}."
 
 
-def check_runnable(settings: Settings) -> None:
-    """Refuse what this version cannot run.
-
-    Raises:
-        ConfigurationError: Contracts on a new chain.
-    """
-    contracts = settings.chain.contracts
-    for name, value in (("zenroom", contracts.zenroom), ("scripts", contracts.scripts)):
-        if value not in (None, "off"):
-            raise ConfigurationError(
-                f"This version has no contract engine: chain.contracts.{name} must be `off`, not `{value}`."
-            )
-
-
 def sqlite_store(path: Path) -> SqliteStore:
     """A store in this file; its folder is made. Raises ConfigurationError for a folder that cannot be made."""
     try:
@@ -151,7 +137,6 @@ def sqlite_store(path: Path) -> SqliteStore:
 
 def make_store(settings: Settings) -> Store:
     """The store that the settings name, not opened yet. Raises ConfigurationError where it cannot be run."""
-    check_runnable(settings)
     if isinstance(settings.database, TarantoolSettings):
         from planetmint.storage.tarantool import TarantoolStore
 
@@ -170,7 +155,6 @@ def make_reader(settings: Settings) -> Store:
 
 def make_keeper(settings: Settings) -> StoreKeeper:
     """Who looks after that store. Raises ConfigurationError where it cannot be run."""
-    check_runnable(settings)
     if isinstance(settings.database, TarantoolSettings):
         return TarantoolKeeper(settings)
     return SqliteKeeper(settings.database_path)

@@ -16,12 +16,11 @@ from pathlib import Path
 
 from nacl.bindings import crypto_sign_seed_keypair
 
-from planetmint.chain import UnknownRules
-from planetmint.chain.founding import check_parameters
 from planetmint.consensus.cometbft.genesis import Genesis
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.validator import Validator
 from planetmint.runtime.clock import SystemClock
+from planetmint.runtime.contracts import founding_parameters, require_engine
 from planetmint.runtime.engine_config import (
     Addresses,
     StateSync,
@@ -243,16 +242,25 @@ def open_home(settings: Settings, *, make: bool, join: bool = False) -> EngineHo
                 "`planetmint network join --genesis FILE --peer ID@HOST:PORT` brings it"
             )
         elif not home.founded:
-            parameters = settings.chain.parameters()
-            check_parameters(parameters)
+            parameters = founding_parameters(settings)
             name = settings.chain.id or f"planetmint-{os.urandom(4).hex()}"
             home.found(name, parameters, SystemClock().now() // 1_000_000 * 1_000_000)
             _log.info(f"A chain of one validator was founded: {name}")
-    except UnknownRules as error:
-        raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
     except OSError as error:
         raise ConfigurationError(
             f"cannot use the engine's home `{home.path}` ({error.strerror}). Make it writable, or set "
             "tendermint.home to another folder."
         ) from None
     return home
+
+
+def take_genesis(home: EngineHome, text: bytes, place: str, settings: Settings) -> None:
+    """Give a home the genesis file of others, where this machine can follow its chain.
+
+    Raises:
+        ConfigurationError: See `EngineHome.install_genesis`; or the contracts of the chain need an engine that
+            this machine does not have.
+        OSError: It cannot be written.
+    """
+    require_engine(parse_genesis(text, place).app.parameters, settings)
+    home.install_genesis(text, place)

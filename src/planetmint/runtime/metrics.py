@@ -8,8 +8,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from planetmint.app.contracts import ContractJudge
 from planetmint.ports.feed import EventFeed
 from planetmint.runtime.children import Child
+from planetmint.runtime.contracts import ContractHost
 from planetmint.streams.server import StreamServer
 
 
@@ -35,6 +37,8 @@ class NodeMetrics(Collector):
         self._engine = engine
         self._stream: StreamServer | None = None
         self._children: list[Child] = []
+        self._judge: ContractJudge | None = None
+        self._host: ContractHost | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -45,6 +49,10 @@ class NodeMetrics(Collector):
     def watch(self, child: Child) -> None:
         """Show how a program fares that the node looks after."""
         self._children.append(child)
+
+    def judged_by(self, judge: ContractJudge, host: ContractHost) -> None:
+        """Show how contracts fare, and the workers that run them."""
+        self._judge, self._host = judge, host
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client`."""
@@ -57,6 +65,8 @@ class NodeMetrics(Collector):
         )
         if self._children:
             yield from self._of_children()
+        if self._judge is not None:
+            yield from self._of_contracts(self._judge)
         if self._stream is None:
             return
         yield GaugeMetricFamily(
@@ -83,3 +93,27 @@ class NodeMetrics(Collector):
             starts.add_metric([name], child.starts)
         yield running
         yield starts
+
+    def _of_contracts(self, judge: ContractJudge) -> Iterator[Metric]:
+        figures = judge.figures
+        yield CounterMetricFamily("planetmint_contract_runs", "Contracts that ran to their end.", figures.runs)
+        yield CounterMetricFamily(
+            "planetmint_contract_overruns",
+            "Transactions whose contracts needed more than this node grants.",
+            figures.overruns,
+        )
+        yield CounterMetricFamily(
+            "planetmint_contract_unavailable",
+            "Transactions whose contracts could not be run: too many waited, or no worker started.",
+            figures.unavailable,
+        )
+        yield CounterMetricFamily(
+            "planetmint_contract_seconds", "Processor time of contracts that ran to their end.", figures.seconds
+        )
+        yield GaugeMetricFamily(
+            "planetmint_contract_waiting", "Transactions that wait for their contracts to run.", figures.waiting
+        )
+        if self._host is not None:
+            yield GaugeMetricFamily(
+                "planetmint_contract_workers", "Worker processes for contracts that are up.", self._host.workers
+            )

@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from planetmint.app import BlockLifecycle, CommittedFeed, Ledger, SignatureCache, Verifier
+from planetmint.app.contracts import ContractJudge
 from planetmint.app.snapshots import SnapshotService
 from planetmint.chain import UnknownRules, found_chain, founding_header, sign_header
 from planetmint.consensus.cometbft import CometEngine
@@ -29,10 +30,12 @@ from planetmint.http.server import HttpServer
 from planetmint.http.settings import HttpSettings
 from planetmint.model.errors import InvariantViolated
 from planetmint.model.validator import Validator, ValidatorSet
+from planetmint.ports.errors import ChainMismatch
 from planetmint.ports.store import Store
 from planetmint.runtime.backends import make_keeper, make_store
 from planetmint.runtime.children import Child
 from planetmint.runtime.clock import SystemClock
+from planetmint.runtime.contracts import ContractHost, founding_parameters
 from planetmint.runtime.engine_home import EngineHome, open_home
 from planetmint.runtime.keys import KEY_FILE, ValidatorKey, load_key, load_or_make_key
 from planetmint.runtime.limits import raise_file_limit
@@ -88,6 +91,7 @@ class Node:
         self.http: HttpServer | None = None
         self.stream: StreamServer | None = None
         self.engine: SoloEngine | CometEngine | None = None
+        self._contracts = ContractHost(settings)
         self._lifecycle: BlockLifecycle | None = None
 
     async def start(self) -> None:
@@ -141,11 +145,13 @@ class Node:
         settings.data.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         await clear_unfinished(settings, make_keeper(settings))
         store = await self._open_store()
+        self._stack.push_async_callback(self._contracts.close)
         verifier = await self._start_verifier()
         feed = CommittedFeed(store)
-        lifecycle = self._lifecycle = BlockLifecycle(store, feed, verifier)
+        lifecycle = self._lifecycle = BlockLifecycle(store, feed, verifier, accepts=self._contracts.accept)
         if settings.consensus.engine == "solo":
             key = await self._take_up_chain(store, lifecycle)
+            await self._contracts.start()
             self.engine = SoloEngine(key.secret, SystemClock())
         else:
             snapshots = make_snapshots(settings, store)
@@ -154,6 +160,8 @@ class Node:
             self._stack.push_async_callback(snapshots.stop)
         ledger = Ledger(store, feed, lifecycle, self.engine, verifier, commit_timeout=COMMIT_TIMEOUT)
         metrics = NodeMetrics(feed, self.engine)
+        if lifecycle.parameters.contracts.on:
+            metrics.judged_by(verifier.contracts, self._contracts)
         for child in self._children:
             metrics.watch(child)
         if self._streams:
@@ -181,7 +189,8 @@ class Node:
         self._stack.push_async_callback(helper.close)
         await helper.start()
         threads = self._settings.server.threads or os.cpu_count() or 1
-        verifier = Verifier(SignatureCache(_VERIFIED_CAPACITY), threads, helper)
+        judge = ContractJudge(self._contracts)
+        verifier = Verifier(SignatureCache(_VERIFIED_CAPACITY), threads, helper, judge)
         self._stack.callback(verifier.close)
         return verifier
 
@@ -213,11 +222,17 @@ class Node:
         settings = self._settings
         try:
             await lifecycle.load()
-        except UnknownRules as error:
-            raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
+        except (UnknownRules, ChainMismatch) as error:
+            raise ConfigurationError(f"{error}.") from None
         child: Child | None = None
+        home = EngineHome(settings.engine_home)
         if settings.engine_managed:
             home = open_home(settings, make=self._init)
+        if settings.engine_home_kept:
+            _accept_genesis(home, self._contracts)
+        # As far as the chain is known by now: the engine may bring blocks as soon as it is there.
+        await self._contracts.start()
+        if settings.engine_managed:
             child = engine_child(settings, partial(_why_engine_is_held, lifecycle, home))
         engine = CometEngine(
             settings.abci_url,
@@ -230,7 +245,8 @@ class Node:
         await _listening_for_engine(engine.start(lifecycle), settings)
         if child is not None:
             await self._start_child(child)
-        await _founded(engine)
+        await _founded(engine, self._contracts)
+        await self._contracts.start()
         return engine
 
     # By itself
@@ -249,12 +265,12 @@ class Node:
             chain = self._settings.chain
             founding = found_chain(
                 chain.id or f"planetmint-{os.urandom(4).hex()}",
-                chain.parameters(),
+                founding_parameters(self._settings),
                 (Validator(key.public, SOLO_POWER),),
                 SystemClock().now(),
             )
-        except UnknownRules as error:
-            raise ConfigurationError(f"{error}. Start a version of the node that does.") from None
+        except (UnknownRules, ChainMismatch) as error:
+            raise ConfigurationError(f"{error}.") from None
         header = sign_header(founding_header(founding, key.public), key.secret)
         await lifecycle.init_chain(founding, header)
         log.info("chain.founded", chain_id=founding.chain_id, label=founding.label)
@@ -310,10 +326,35 @@ def _why_engine_is_absent(child: Child) -> str:
     return f"{child.trouble}; {child.words()}" if child.words() else child.trouble
 
 
-async def _founded(engine: CometEngine) -> None:
-    """Wait until there is a chain, saying now and then what is waited for. Raises InvariantViolated."""
+def _accept_genesis(home: EngineHome, contracts: ContractHost) -> None:
+    """Hold the genesis file that the engine begins with against this machine, before anything is answered.
+
+    Raises:
+        ConfigurationError: Its chain cannot be followed here.
+    """
+    if not home.founded:
+        return
+    try:
+        genesis = home.read_genesis()
+    except ConfigurationError:
+        # The engine tells what is wrong with it, and may be given another one meanwhile.
+        return
+    try:
+        contracts.accept(genesis.app.parameters)
+    except ChainMismatch as error:
+        raise ConfigurationError(f"{home.genesis}: {error}.") from None
+
+
+async def _founded(engine: CometEngine, contracts: ContractHost) -> None:
+    """Wait until there is a chain, saying now and then what is waited for.
+
+    Raises:
+        ConfigurationError: The engine brought a chain whose contracts this machine cannot run.
+        InvariantViolated: Blocks can no longer be made.
+    """
     founded = asyncio.ensure_future(engine.founded())
-    waited_for = {founded} if engine.task is None else {founded, engine.task}
+    refused = asyncio.ensure_future(contracts.refused.wait())
+    waited_for = {founded, refused} if engine.task is None else {founded, refused, engine.task}
     try:
         while not (await asyncio.wait(waited_for, timeout=_SAY_AFTER, return_when=asyncio.FIRST_COMPLETED))[0]:
             # A node that joins may take long; who watches it is told that it is not stuck.
@@ -322,8 +363,11 @@ async def _founded(engine: CometEngine) -> None:
             notify(f"STATUS=Waiting for the consensus engine: {reason}")
         if engine.task is not None and engine.task.done():
             await engine.task
+        if refused.done():
+            raise ConfigurationError(f"{contracts.reason}.")
     finally:
         founded.cancel()
+        refused.cancel()
 
 
 def serve(settings: Settings, *, web_api: bool = True, streams: bool = True, init: bool = True) -> int:

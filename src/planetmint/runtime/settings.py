@@ -8,6 +8,7 @@ operators read. Where values come from is the business of `planetmint.runtime.se
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -306,11 +307,48 @@ class ConsensusSettings(Struct, frozen=True, kw_only=True):
     ] = 1000
 
 
-class ContractSettings(Struct, frozen=True, kw_only=True):
-    """Contracts of a new chain. This version has no contract engine: only `off` can be founded."""
+class SandboxSettings(Struct, frozen=True, kw_only=True):
+    """How this node runs contracts. These bounds are the node's own, and no verdict depends on them."""
 
-    zenroom: Annotated[ZenroomMode | None, about("Zenroom conditions; null: as this machine can.")] = None
-    scripts: Annotated[ScriptMode | None, about("Scripts of version 3.0; null: as this machine can.")] = None
+    program: Annotated[
+        Text | None,
+        about(
+            "A `zencode-exec` program to run contracts with; null: the engine of the Python package `zenroom`, "
+            "where that is installed. The chain's parameters name the engine that all its nodes use."
+        ),
+    ] = None
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None,
+        about("Contracts that run at the same time; null: one per processor, 4 at most."),
+    ] = None
+    seconds: Annotated[
+        Annotated[float, Meta(ge=0.05, le=3_600)],
+        about("Processor seconds of one run when a transaction asks to be taken; in a proposed block four times."),
+    ] = 1.0
+    memory_bytes: Annotated[
+        Annotated[int, Meta(ge=33_554_432)],
+        about("Memory of one run when a transaction asks to be taken; in a proposed block twice that."),
+    ] = 268_435_456
+    output_bytes: Annotated[
+        Annotated[int, Meta(ge=65_536, le=67_108_864)],
+        about("Longest output of one run, wherever its transaction stands; more is an overrun, never a verdict."),
+    ] = 1_048_576
+
+
+class ContractSettings(Struct, frozen=True, kw_only=True):
+    """Contracts of a new chain."""
+
+    zenroom: Annotated[
+        ZenroomMode | None,
+        about(
+            "Zenroom conditions: `bound`: a contract restricts owners, who sign; `published`: as the old servers, "
+            "anybody may satisfy one; `off`: refused. Null: `bound` if this machine has a contract engine."
+        ),
+    ] = None
+    scripts: Annotated[
+        ScriptMode | None,
+        about("Scripts of version 3.0; null: `on` if this machine has a contract engine, else `off`."),
+    ] = None
     max_bytes: Annotated[int, Meta(ge=1, le=1_000_000), about("Longest script.")] = 16_384
     max_data_bytes: Annotated[int, Meta(ge=1, le=1_000_000), about("Longest data and keys together.")] = 100_000
     max_statements: Annotated[int, Meta(ge=1, le=100_000), about("Most statements of a script.")] = 200
@@ -335,9 +373,22 @@ class ChainSettings(Struct, frozen=True, kw_only=True):
     max_condition_leaves: Annotated[int, Meta(ge=1, le=10_000), about("Most leaves of one condition.")] = 1_000
     contracts: ContractSettings = field(default_factory=ContractSettings)
 
-    def parameters(self) -> ChainParameters:
-        """The founding parameters that these settings ask for; contracts are off where nothing is set."""
+    def parameters(self, engine: str | None = None) -> ChainParameters:
+        """The founding parameters that these settings ask for.
+
+        Args:
+            engine: Name of this machine's contract engine; without one, contracts are off where nothing is set.
+        """
         asked = self.contracts
+        contracts = ContractParameters(
+            zenroom=asked.zenroom or ("bound" if engine else "off"),
+            scripts=asked.scripts or ("on" if engine else "off"),
+            max_bytes=asked.max_bytes,
+            max_data_bytes=asked.max_data_bytes,
+            max_statements=asked.max_statements,
+            max_number=asked.max_number,
+            max_per_block=asked.max_per_block,
+        )
         return ChainParameters(
             max_transaction_bytes=self.max_transaction_bytes,
             max_json_depth=self.max_json_depth,
@@ -346,15 +397,7 @@ class ChainSettings(Struct, frozen=True, kw_only=True):
             max_outputs=self.max_outputs,
             max_condition_depth=self.max_condition_depth,
             max_condition_leaves=self.max_condition_leaves,
-            contracts=ContractParameters(
-                zenroom=asked.zenroom or "off",
-                scripts=asked.scripts or "off",
-                max_bytes=asked.max_bytes,
-                max_data_bytes=asked.max_data_bytes,
-                max_statements=asked.max_statements,
-                max_number=asked.max_number,
-                max_per_block=asked.max_per_block,
-            ),
+            contracts=replace(contracts, engine=engine if contracts.on else None),
         )
 
 
@@ -370,6 +413,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     abci: AbciSettings = field(default_factory=AbciSettings)
     data: DataSettings = field(default_factory=DataSettings)
     consensus: ConsensusSettings = field(default_factory=ConsensusSettings)
+    contracts: SandboxSettings = field(default_factory=SandboxSettings)
     chain: ChainSettings = field(default_factory=ChainSettings)
 
     @property

@@ -23,6 +23,7 @@ from planetmint.runtime.settings import (
     ConsensusSettings,
     DataSettings,
     LogSettings,
+    SandboxSettings,
     ServerSettings,
     SqliteSettings,
     TarantoolSettings,
@@ -42,6 +43,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "abci": AbciSettings,
     "data": DataSettings,
     "consensus": ConsensusSettings,
+    "contracts": SandboxSettings,
     "chain": ChainSettings,
 }
 """Every section but `database`, whose fields depend on its backend."""

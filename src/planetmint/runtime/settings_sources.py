@@ -27,6 +27,7 @@ from planetmint.runtime.settings import (
     DataSettings,
     Level,
     LogSettings,
+    SandboxSettings,
     ServerSettings,
     Settings,
     SqliteSettings,
@@ -199,6 +200,7 @@ def _assemble(sources: _Sources) -> Settings:
         abci=_section(AbciSettings, "abci", sources),
         data=data,
         consensus=consensus,
+        contracts=_section(SandboxSettings, "contracts", sources),
         chain=_section(ChainSettings, "chain", sources),
     )
 

@@ -8,19 +8,14 @@ import msgspec
 import pytest
 
 from planetmint.model.parameters import ChainParameters, ContractParameters
-from planetmint.runtime.backends import check_runnable
 from planetmint.runtime.settings import (
     LEDGER_FILE,
     AbciSettings,
     ChainSettings,
-    ConfigurationError,
     ConsensusSettings,
     ContractSettings,
-    DatabaseSettings,
     DataSettings,
-    Engine,
     Settings,
-    SqliteSettings,
     TarantoolSettings,
     TendermintSettings,
     default_data_folder,
@@ -96,15 +91,27 @@ def test_chain_settings_reach_the_parameters_one_by_one() -> None:
         if item.name.startswith("max_")
     }
     settings = ChainSettings(**numbers, contracts=ContractSettings(**contracts, zenroom="bound", scripts="on"))
-    assert settings.parameters() == ChainParameters(
-        **numbers, contracts=ContractParameters(**contracts, zenroom="bound", scripts="on")
+    assert settings.parameters("zenroom 3.16.1") == ChainParameters(
+        **numbers,
+        contracts=ContractParameters(**contracts, zenroom="bound", scripts="on", engine="zenroom 3.16.1"),
     )
 
 
-@pytest.mark.parametrize("database", [SqliteSettings(), TarantoolSettings()])
-@pytest.mark.parametrize("engine", ["solo", "cometbft"])
-def test_every_engine_runs_with_every_database(database: DatabaseSettings, engine: Engine) -> None:
-    check_runnable(Settings(database=database, consensus=ConsensusSettings(engine=engine)))
+@pytest.mark.parametrize(
+    ("asked", "engine", "parameters"),
+    [
+        (ContractSettings(), None, ContractParameters()),
+        (ContractSettings(), "zenroom 3.16.1", ContractParameters("bound", "on", "zenroom 3.16.1")),
+        (ContractSettings(zenroom="off"), "e 1", ContractParameters("off", "on", "e 1")),
+        (ContractSettings(zenroom="published"), "e 1", ContractParameters("published", "on", "e 1")),
+        (ContractSettings(scripts="off"), "e 1", ContractParameters("bound", "off", "e 1")),
+        (ContractSettings(zenroom="off", scripts="off"), "e 1", ContractParameters()),
+    ],
+)
+def test_storage_8_contracts_of_which_nothing_is_said_are_on_where_the_machine_has_an_engine(
+    asked: ContractSettings, engine: str | None, parameters: ContractParameters
+) -> None:
+    assert ChainSettings(contracts=asked).parameters(engine).contracts == parameters
 
 
 COMET = ConsensusSettings(engine="cometbft")
@@ -170,12 +177,6 @@ def test_an_outside_engine_finds_the_node_at_its_port_or_at_the_socket_that_is_n
     outside = ConsensusSettings(engine="cometbft", managed=False)
     assert Settings(consensus=outside, abci=AbciSettings(host="::1")).abci_url == "tcp://[::1]:26658"
     assert Settings(consensus=outside, abci=AbciSettings(socket="/run/abci")).abci_url == "unix:///run/abci"
-
-
-@pytest.mark.parametrize("contracts", [ContractSettings(zenroom="bound"), ContractSettings(scripts="on")])
-def test_contracts_are_refused_while_there_is_no_engine(contracts: ContractSettings) -> None:
-    with pytest.raises(ConfigurationError, match="no contract engine"):
-        check_runnable(Settings(chain=ChainSettings(contracts=contracts)))
 
 
 @pytest.mark.parametrize("setting", EVERY_SETTING, ids=lambda setting: setting.name)
