@@ -9,6 +9,7 @@ from hashlib import sha256
 from nacl.bindings import crypto_sign_seed_keypair
 
 from planetmint.app import BlockLifecycle, CommittedFeed, Ledger, SignatureCache, Verifier
+from planetmint.app.contracts import ContractJudge
 from planetmint.chain import found_chain, founding_header, sign_header
 from planetmint.consensus.solo import SoloEngine
 from planetmint.model.block import BlockEvents, BlockRecord
@@ -71,13 +72,14 @@ async def running(
     parameters: ChainParameters | None = None,
     validators: ValidatorSet = ALONE,
     engine: SoloEngine | None = None,
+    contracts: ContractJudge | None = None,
     commit_timeout: float = 5.0,
     make_blocks: bool = True,
 ) -> AsyncIterator[Running]:
     """Run a ledger over `store` (memory by default), founding a chain of `validators` where there is none."""
     store = store or MemoryStore()
     await store.open()
-    verifier = Verifier(SignatureCache(1_000), threads=2)
+    verifier = Verifier(SignatureCache(1_000), threads=2, contracts=contracts)
     feed = CommittedFeed(store)
     lifecycle = BlockLifecycle(store, feed, verifier)
     if not await lifecycle.load():
