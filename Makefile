@@ -69,6 +69,9 @@ lock: $(DEV_STAMP) ## Resolve requirements*.txt anew from pyproject.toml
 	  --no-annotate --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  --no-annotate --extra dev --output-file requirements-dev.lock pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["zenroom"], sep="\n")' | \
+	  $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --no-annotate --output-file requirements-zenroom.lock -
 
 clean: ## Remove everything that was made here
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -89,12 +92,14 @@ $(ENGINE): go.mod go.sum | $(VENV)/bin/python
 	  "$$go" build -trimpath -buildvcs=false -ldflags "-s -w" -o $@.part github.com/cometbft/cometbft/cmd/cometbft
 	@mv $@.part $@ && touch $@
 
-$(STAMP): $(VENV)/bin/python requirements.lock pyproject.toml
+$(STAMP): $(VENV)/bin/python requirements.lock requirements-zenroom.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@bash deploy/contract-engine $(BIN)/python
 	@touch $@
 
-$(DEV_STAMP): $(VENV)/bin/python requirements-dev.lock pyproject.toml
+$(DEV_STAMP): $(VENV)/bin/python requirements-dev.lock requirements-zenroom.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-zenroom.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@ $(STAMP)

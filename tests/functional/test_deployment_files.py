@@ -14,7 +14,15 @@ from tests.support.deploy_tools import tools
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
-SCRIPTS = [ROOT / name for name in ("deploy/install", "deploy/go-toolchain", "deploy/container/found-network")]
+SCRIPTS = [
+    ROOT / name
+    for name in (
+        "deploy/install",
+        "deploy/go-toolchain",
+        "deploy/contract-engine",
+        "deploy/container/found-network",
+    )
+]
 COMPOSE = sorted((ROOT / "deploy/container").glob("compose*.yaml"))
 MOST_EXPOSED = 2.0
 """On systemd's scale from 0 (nothing) to 10 (everything)."""
