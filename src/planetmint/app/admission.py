@@ -11,12 +11,15 @@ from planetmint.app.signatures import LARGE, Verifier
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.transaction import Transaction
 from planetmint.ports.consensus import Consensus
-from planetmint.ports.errors import ChainHalted, CommitTimeout, EngineError, StoreError
+from planetmint.ports.errors import ChainHalted, CommitTimeout, ContractError, EngineError, StoreError
 from planetmint.ports.store import Store
 from planetmint.rules import decode_transaction
 
-Refusal = InvalidTransaction | StoreError | EngineError
+Refusal = InvalidTransaction | StoreError | EngineError | ContractError
 """Why a submission is not taken, or not committed."""
+
+REFUSALS = (InvalidTransaction, StoreError, EngineError, ContractError)
+"""The same, to be caught."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Admission:
         store: What is committed.
         lifecycle: Knows the chain, and who waits for a block.
         consensus: Takes what was verified.
-        verifier: Verifies signatures, and runs beside the event loop what may take long.
+        verifier: Verifies signatures, has contracts judged, and runs beside the event loop what may take long.
         commit_timeout: Seconds that a submission in mode commit waits for its block.
     """
 
@@ -68,7 +71,7 @@ class Admission:
         waiters: Sequence[Waiter | None],
         *,
         height: int | None = None,
-    ) -> list[InvalidTransaction | EngineError | None]:
+    ) -> Sequence[InvalidTransaction | EngineError | ContractError | None]:
         """Give verified transactions to consensus, all of them in one call.
 
         Args:
@@ -86,7 +89,8 @@ class Admission:
             if waiter is not None:
                 lifecycle.await_commit(transaction, waiter)
             fresh.append(lifecycle.remember(transaction, height))
-        answers: list[InvalidTransaction | EngineError | None] = [EngineError("no answer")] * len(fresh)
+        answers: Sequence[InvalidTransaction | EngineError | ContractError | None]
+        answers = [EngineError("no answer")] * len(fresh)
         try:
             answers = await self.consensus.submit(transactions)
             return answers

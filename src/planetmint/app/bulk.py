@@ -5,17 +5,18 @@ Source: http-api 4.3, "bulk".
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
-from planetmint.app.admission import Admission, Refusal, committed
+from planetmint.app.admission import REFUSALS, Admission, Refusal, committed
 from planetmint.app.application import BulkOutcome, Mode
 from planetmint.app.lifecycle import Waiter, reads_of
 from planetmint.app.signatures import LARGE
 from planetmint.model import json
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
 from planetmint.model.transaction import OutputRef, Transaction
-from planetmint.ports.errors import EngineError, MempoolFull, StoreError
+from planetmint.ports.contracts import Patience
+from planetmint.ports.errors import ContractError, MempoolFull, StoreError
 from planetmint.rules import created_outputs, verify_transaction
 from planetmint.state.overlay import Overlay
 
@@ -74,9 +75,10 @@ class BulkSession:
             overlay = await self._overlay([item for item in decoded if isinstance(item, Transaction)])
         except StoreError as error:
             return [BulkOutcome(name, error) for name in await self._ids(lines, decoded)]
+        unjudged = await self._judge(decoded, overlay)
         answers: list[Answer] = [None] * len(decoded)
         try:
-            await self._take(decoded, overlay, answers)
+            await self._take(decoded, overlay, unjudged, answers)
             refusals = await self._settle(answers)
         finally:
             # Those who are still waiting, where this ends before its time.
@@ -123,7 +125,7 @@ class BulkSession:
         try:
             self._admission.refuse_in_trouble()
             return await self._admission.read(line)
-        except (InvalidTransaction, StoreError, EngineError) as refusal:
+        except REFUSALS as refusal:
             return refusal
 
     async def _overlay(self, transactions: Sequence[Transaction]) -> Overlay:
@@ -140,12 +142,41 @@ class BulkSession:
             self._uncommitted[item.id] = item
         return overlay
 
+    async def _judge(self, decoded: Sequence[Transaction | Refusal], overlay: Overlay) -> dict[str, ContractError]:
+        """Have the contracts of some lines judged, several at a time, as far as the ledger may accept the lines.
+
+        Returns:
+            By id why there is no verdict, where there is none.
+        """
+        running = [
+            item
+            for item in decoded
+            if isinstance(item, Transaction)
+            and item.contracts
+            and not overlay.has_transaction(item.id)
+            and not _spent(item, overlay)
+            and self._signed(item)
+        ]
+        return await self._admission.verifier.contracts.judge(running, Patience.ADMISSION) if running else {}
+
+    def _signed(self, item: Transaction) -> bool:
+        try:
+            self._admission.verifier.cache.check(item)
+        except InvalidTransaction:
+            return False
+        return True
+
     async def _take(
-        self, decoded: Sequence[Transaction | Refusal], overlay: Overlay, answers: list[Answer]
+        self,
+        decoded: Sequence[Transaction | Refusal],
+        overlay: Overlay,
+        unjudged: Mapping[str, ContractError],
+        answers: list[Answer],
     ) -> None:
         """Verify lines in order and hand them over, in one call as long as none builds on another.
 
         Args:
+            unjudged: By id why there is no verdict on contracts.
             answers: One per line, to be filled; what is known when this ends early stands there.
         """
         group = _Group()
@@ -163,12 +194,23 @@ class BulkSession:
                 continue
             try:
                 verify_transaction(item, overlay, self._admission.verifier.cache.check)
+                if item.contracts:
+                    await self._check_contracts(item, unjudged)
                 await self._await(parents)
-            except (InvalidTransaction, StoreError, EngineError) as refusal:
+            except REFUSALS as refusal:
                 answers[number] = refusal
                 continue
             group.add(number, item)
         await self._hand_over(group, overlay, answers)
+
+    async def _check_contracts(self, item: Transaction, unjudged: Mapping[str, ContractError]) -> None:
+        """Raise what is said of the contracts of a line that is valid otherwise: most often it is known by now."""
+        contracts = self._admission.verifier.contracts
+        if item.id in unjudged:
+            raise unjudged[item.id]
+        for error in (await contracts.judge((item,), Patience.ADMISSION)).values():
+            raise error
+        contracts.check(item)
 
     async def _hand_over(self, group: "_Group", overlay: Overlay, answers: list[Answer]) -> None:
         """Give the lines of `group` to the engine and empty it; those taken are in `overlay` from now on."""
@@ -245,7 +287,7 @@ async def _settled(waiter: Waiter, timeout: float) -> Refusal | None:
     """Wait for a line's block; why it was refused after all, or None."""
     try:
         await committed(waiter, timeout)
-    except (InvalidTransaction, StoreError, EngineError) as refusal:
+    except REFUSALS as refusal:
         return refusal
     return None
 
@@ -253,6 +295,11 @@ async def _settled(waiter: Waiter, timeout: float) -> Refusal | None:
 def _spendable(transaction: Transaction, overlay: Overlay) -> bool:
     records = [overlay.output(ref) for ref in transaction.spends]
     return all(record is not None and record.spender is None for record in records)
+
+
+def _spent(transaction: Transaction, overlay: Overlay) -> bool:
+    records = [overlay.output(ref) for ref in transaction.spends]
+    return any(record is not None and record.spender is not None for record in records)
 
 
 async def _next(lines: AsyncIterator[bytes]) -> bytes | None:

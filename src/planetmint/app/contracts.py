@@ -12,13 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from planetmint.chain import UnknownRules
 from planetmint.contracts import ContractCall, judge
 from planetmint.model.errors import InvalidTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.ports.contracts import ContractEngine, Execution, Patience
-from planetmint.ports.errors import ContractError, ContractOverrun, ContractsUnavailable
+from planetmint.ports.errors import ChainMismatch, ContractError, ContractOverrun, ContractsUnavailable
 from planetmint.rules.contracts import contract_calls
 
 _CAPACITY = 20_000
@@ -33,10 +32,15 @@ _MOST_WAITING = 64
 _SECONDS = 4.0
 """Processor time that all contracts of one transaction may take for admission."""
 
+_MOST_IN_PASSING = 2.0
+_SHARE_IN_PASSING = 0.5
+"""Seconds at once, and share of the time in the long run, for which contracts hold up other transactions."""
+
 _LARGE = 50_000
 """Bytes from which on JSON is written and read in a thread."""
 
 _STOPPING = "the node is stopping"
+_NO_TIME = "there is no time left for its contracts"
 
 _GRADE = {patience: grade for grade, patience in enumerate(Patience)}
 
@@ -111,26 +115,6 @@ class _Run:
         return -_GRADE[self.patience], self.number
 
 
-def require_engine(parameters: ChainParameters, name: str | None) -> None:
-    """Refuse a chain whose contracts cannot be judged here.
-
-    Args:
-        parameters: The chain's.
-        name: Of the engine at hand; None where there is none.
-
-    Raises:
-        UnknownRules: Says which engine is needed.
-    """
-    contracts = parameters.contracts
-    if not contracts.on or contracts.engine == name:
-        return
-    found = "this node has no contract engine" if name is None else f"this node has `{name}`"
-    raise UnknownRules(
-        f"the chain runs contracts by the engine `{contracts.engine}`, {found}: install that one "
-        '(`pip install "planetmint-node[zenroom]"`, or set `contracts.program`) and start again'
-    )
-
-
 class ContractJudge:
     """Finds and remembers what the contracts of transactions say.
 
@@ -162,6 +146,7 @@ class ContractJudge:
         self._overruns: OrderedDict[str, tuple[Patience, str]] = OrderedDict()
         self._runs: dict[str, _Run] = {}
         self._turns = _Turns(self.width)
+        self._allowance: Allowance | None = None
         self._trials = 0
         self._started = 0
         self._closed = False
@@ -188,9 +173,14 @@ class ContractJudge:
         """Judge by the parameters of this chain from now on.
 
         Raises:
-            UnknownRules: It runs contracts by an engine that is not at hand.
+            ChainMismatch: It runs contracts by an engine that is not at hand.
         """
-        require_engine(parameters, self.name)
+        contracts = parameters.contracts
+        if contracts.on and contracts.engine != self.name:
+            found = "no contract engine" if self.name is None else f"`{self.name}`"
+            raise ChainMismatch(
+                f"the contracts of the chain run in the engine `{contracts.engine}`, and this node has {found}"
+            )
         if parameters != self._parameters:
             self._parameters = parameters
             self._verdicts.clear()
@@ -243,6 +233,8 @@ class ContractJudge:
         errors: dict[str, ContractError] = {}
         if not unknown:
             return errors
+        if seconds is not None and seconds <= 0:
+            return {name: self._not_run(_NO_TIME) for name in unknown}
         left = iter(unknown.values())
         workers = (self._work(left, patience, errors) for _ in range(min(self.width, len(unknown))))
         try:
@@ -252,7 +244,17 @@ class ContractJudge:
             pass
         for item in unknown.values():
             if item.id not in errors and not self.knows(item):
-                errors[item.id] = self._not_run("there is no time left for its contracts")
+                errors[item.id] = self._not_run(_NO_TIME)
+        return errors
+
+    async def judge_in_passing(self, transactions: Sequence[Transaction]) -> dict[str, ContractError]:
+        """As `judge` for admission, where others wait behind: no more than a share of the time is used up."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        if self._allowance is None:
+            self._allowance = Allowance(_MOST_IN_PASSING, _SHARE_IN_PASSING, begun)
+        errors = await self.judge(transactions, Patience.ADMISSION, self._allowance.look(begun))
+        self._allowance.use(clock() - begun)
         return errors
 
     async def trial(self, transaction: Transaction) -> list[Trial]:

@@ -2,7 +2,8 @@
 """Where transactions come in: form checks at once, signatures in threads, the ledger in batches.
 
 What waits while one batch is verified makes up the next one, so that batches grow by themselves under load
-and a single transaction never waits for company. A batch goes to the engine in one call.
+and a single transaction never waits for company. A batch goes to the engine in one call. Contracts run before
+their transaction joins a batch: no other one waits for them.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from planetmint.app.application import Mode
 from planetmint.app.lifecycle import Waiter, reads_of
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.transaction import Transaction
+from planetmint.ports.contracts import Patience
 from planetmint.ports.errors import StoreError
 from planetmint.rules import verify_transaction
 
@@ -24,6 +26,9 @@ _BATCH = 256
 
 _MOST_APART = 4_096
 """Transactions whose check by an engine somewhere else is under way; beyond, senders in mode async wait, too."""
+
+_JUDGING = 10.0
+"""Seconds in which the contracts of a transaction must be judged, the wait for their turn included."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -63,6 +68,8 @@ class Intake:
         """See `Application.submit`."""
         self._admission.refuse_in_trouble()
         transaction = await self._admission.read(body)
+        if transaction.contracts:
+            await self._judge(transaction)
         if mode is not Mode.COMMIT:
             await self._take(transaction, None, checked=mode is Mode.SYNC)
             return transaction
@@ -73,6 +80,22 @@ class Intake:
         finally:
             self._admission.lifecycle.forget(transaction, waiter)
         return transaction
+
+    async def _judge(self, transaction: Transaction) -> None:
+        """Run the contracts of a transaction that is valid otherwise.
+
+        Raises:
+            InvalidTransaction: It breaks a rule of the ledger, or its contracts say something else.
+            StoreError: The store cannot be asked.
+            ContractError: There is no verdict on its contracts.
+        """
+        verifier = self._admission.verifier
+        await verifier.verify((transaction,))
+        view = await self._admission.store.read_state(reads_of((transaction,)))
+        verify_transaction(transaction, view, verifier.cache.check)
+        for error in (await verifier.contracts.judge((transaction,), Patience.ADMISSION, _JUDGING)).values():
+            raise error
+        verifier.contracts.check(transaction)
 
     async def _take(self, transaction: Transaction, waiter: Waiter | None, *, checked: bool) -> None:
         pending = _Pending(transaction, asyncio.get_running_loop().create_future(), waiter, checked)
@@ -117,6 +140,7 @@ class Intake:
             if pending.taken.done():
                 continue
             try:
+                # Of contracts it is known by now that they agree.
                 verify_transaction(pending.transaction, view, admission.verifier.cache.check)
             except InvalidTransaction as refusal:
                 pending.taken.set_exception(refusal)

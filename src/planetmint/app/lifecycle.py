@@ -26,6 +26,7 @@ from planetmint.chain import (
     check_parameters,
     execute_block,
     header_hash,
+    within_block,
 )
 from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import ChainRecord
@@ -34,11 +35,19 @@ from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Operation, OutputRef, Transaction
 from planetmint.model.validator import ValidatorSet
 from planetmint.ports.consensus import ChainInfo, FinalizedBlock, Migrated
-from planetmint.ports.errors import ChainHalted, ChainMismatch, CommitTimeout, StoreError
+from planetmint.ports.contracts import Patience
+from planetmint.ports.errors import (
+    ChainHalted,
+    ChainMismatch,
+    CommitTimeout,
+    ContractError,
+    ContractOverrun,
+    ContractsUnavailable,
+    StoreError,
+)
 from planetmint.ports.store import StateReads, Store
 from planetmint.rules import decode_canonical, verify_transaction
 from planetmint.state.overlay import Overlay
-from planetmint.state.view import StateView
 
 Waiter = Future[int]
 """Answers with the height of the block that holds a transaction, or raises its verdict."""
@@ -46,6 +55,22 @@ Waiter = Future[int]
 _DECODED_CAPACITY = 20_000
 _DECODED_BYTES = 32_000_000
 """In canonical form; decoded, hostile JSON takes some twenty times as much."""
+
+_CONTRACT = b'"script":'
+"""What the canonical form of every transaction with contracts holds."""
+
+_PREPARING = 2.0
+"""Seconds in which the contracts of a block may be judged that this node proposes."""
+
+_PROPOSED = 4.0
+"""Seconds of processor time of the contracts that this node proposes in one block: the others have to judge them
+while everybody waits."""
+
+_PROCESSING = 10.0
+"""Seconds in which the contracts of a block must be judged that another node proposes."""
+
+_DECIDED = 2.0
+"""Seconds after which the engine's adapter hears that the contracts of a decided block still run."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -105,6 +130,7 @@ class BlockLifecycle:
         self._verifier = verifier
         self._decoded: OrderedDict[bytes, Transaction] = OrderedDict()
         self._decoded_bytes = 0
+        self._foreseen: dict[bytes, Transaction] = {}
         self._standing = Standing()
         self._waiters: dict[str, list[Waiter]] = {}
         self._founding: Founding | None = None
@@ -149,7 +175,7 @@ class BlockLifecycle:
         head = await self._store.head()
         if founding is None or head is None:
             return False
-        self._accepts(founding.parameters)
+        self._accept(founding.parameters)
         view = await self._store.read_state(StateReads((), ()))
         chain = view.chain()
         renaming = await self._store.summary(chain.shift) if chain.shift else None
@@ -160,6 +186,11 @@ class BlockLifecycle:
         self._standing.clear(head.height)
         self._feed.begin(founding.label, head.height)
         return True
+
+    def _accept(self, parameters: ChainParameters) -> None:
+        """Take the parameters of the chain for those that hold from now on. Raises as `load`."""
+        self._accepts(parameters)
+        self._verifier.contracts.follow(parameters)
 
     async def info(self) -> ChainInfo | None:
         """See `Lifecycle`."""
@@ -180,7 +211,7 @@ class BlockLifecycle:
         if continues is not None:
             raise ChainMismatch(_needs_backup(continues, self._head))
         if not loaded:
-            self._accepts(founding.parameters)
+            self._accept(founding.parameters)
             await self._store.found(founding, header)
             await self.load()
         if self._founding is None or self._founding.app_hash != founding.app_hash:
@@ -215,7 +246,9 @@ class BlockLifecycle:
         self._chain = begun
         return head.app_hash
 
-    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | StoreError | None]:
+    async def check_txs(
+        self, raws: Sequence[bytes]
+    ) -> list[InvalidTransaction | StoreError | ContractError | None]:
         """See `Lifecycle`."""
         candidates = await self._candidates(raws)
         asked = [item for item in _decoded(candidates) if not self._standing.holds(item)]
@@ -226,7 +259,9 @@ class BlockLifecycle:
             item if isinstance(item, InvalidTransaction) else verdicts.get(item.canonical) for item in candidates
         ]
 
-    async def _verdicts(self, asked: Sequence[Transaction]) -> dict[bytes, InvalidTransaction | StoreError | None]:
+    async def _verdicts(
+        self, asked: Sequence[Transaction]
+    ) -> dict[bytes, InvalidTransaction | StoreError | ContractError | None]:
         """Verdicts that need the store, by the bytes of the transactions."""
         # The state that is read is this block's or a later one's.
         height = self._require_head().height
@@ -234,33 +269,35 @@ class BlockLifecycle:
             view = await self._store.read_state(reads_of(asked))
         except StoreError as error:
             return {item.canonical: error for item in asked}
-        verdicts: dict[bytes, InvalidTransaction | StoreError | None] = {}
+        verdicts: dict[bytes, InvalidTransaction | StoreError | ContractError | None] = {}
         for item in asked:
-            verdicts[item.canonical] = verdict = self._verdict(item, view)
-            if verdict is None:
+            # What the ledger refuses anyway is not run.
+            verdicts[item.canonical] = _verdict(
+                partial(verify_transaction, item, view, self._verifier.cache.check)
+            )
+        contracts = self._verifier.contracts
+        running = [item for item in asked if item.contracts and verdicts[item.canonical] is None]
+        errors = await contracts.judge_in_passing(running) if running else {}
+        for item in running:
+            verdicts[item.canonical] = errors.get(item.id) or _verdict(partial(contracts.check, item))
+        for item in asked:
+            if verdicts[item.canonical] is None:
                 # What waits in the engine comes back after every block, and in one.
                 self.remember(item, height)
         return verdicts
-
-    def _verdict(self, candidate: Transaction, view: StateView) -> InvalidTransaction | None:
-        try:
-            verify_transaction(candidate, view, self._verifier.cache.check)
-        except InvalidTransaction as verdict:
-            return verdict
-        return None
 
     async def prepare_proposal(self, raws: Sequence[bytes], max_bytes: int) -> list[bytes]:
         """See `Lifecycle`; nothing is proposed while the chain waits for its migration."""
         if self.halted is not None:
             return []
-        candidates = await self._candidates(raws)
+        candidates = await self._proposable(await self._candidates(raws))
         if sum(map(len, raws)) <= max_bytes and self._doubtful is None:
             return await self._propose(candidates)
         overlay = await self._overlay(candidates)
         chosen: list[bytes] = []
         for raw, candidate in zip(raws, candidates, strict=True):
             try:
-                admit(candidate, overlay, self._verifier.cache.check)
+                admit(candidate, overlay, self._verifier.check)
             except InvalidTransaction:
                 continue
             if len(raw) > max_bytes:
@@ -273,7 +310,7 @@ class BlockLifecycle:
         """Propose all that is valid, and keep what the block does: it is most often decided as it is proposed."""
         head = self._require_head()
         view = await self._store.read_state(reads_of(_decoded(candidates)))
-        result = execute_block(view, head.height + 1, candidates, head.app_hash, self._verifier.cache.check)
+        result = execute_block(view, head.height + 1, candidates, head.app_hash, self._verifier.check)
         raws = tuple(item.canonical for item in result.transactions)
         # What was left out has no effects: without it the block is the same, and nothing in it is refused.
         whole = replace(result, verdicts=(None,) * len(raws))
@@ -282,7 +319,77 @@ class BlockLifecycle:
 
     async def process_proposal(self, height: int, raws: Sequence[bytes]) -> bool:
         """See `Lifecycle`: invalid transactions in a block get a verdict and do not stop it."""
-        return self.halted is None and height == self._require_head().height + 1
+        self._foreseen = {}
+        if self.halted is not None or height != self._require_head().height + 1:
+            return False
+        if not self.parameters.contracts.on:
+            return True
+        marked = [raw for raw in raws if _CONTRACT in raw]
+        reason = await self._unacceptable(marked) if marked else None
+        if reason is not None:
+            _log.warning("proposal.rejected", height=height, reason=reason)
+        return reason is None
+
+    async def _unacceptable(self, raws: Sequence[bytes]) -> str | None:
+        """Why a block with these transactions, which may bring contracts, cannot be voted for."""
+        candidates = await self._candidates(raws)
+        self._foreseen = {item.canonical: item for item in _decoded(candidates)}
+        within = within_block(candidates, self.parameters.contracts.max_per_block)
+        for was, item in zip(candidates, within, strict=True):
+            if item is not was:
+                return str(item)
+        errors = await self._judge(within, Patience.PROPOSAL, _PROCESSING)
+        return next((f"transaction {name}: {error}" for name, error in errors.items()), None)
+
+    async def _proposable(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Candidates for a block, with a refusal in the place of those whose contracts are left for later."""
+        within = within_block(candidates, self.parameters.contracts.max_per_block)
+        if not any(item.contracts for item in _decoded(within)):
+            return within
+        errors = await self._judge(within, Patience.ADMISSION, _PREPARING)
+        spent = 0.0
+        chosen: list[Candidate] = []
+        for item in within:
+            if isinstance(item, Transaction) and item.contracts:
+                seconds = self._verifier.contracts.seconds(item)
+                if item.id in errors or (spent and spent + seconds > _PROPOSED):
+                    chosen.append(InvalidTransaction("it is left for a later block", rule="block.later"))
+                    continue
+                spent += seconds
+            chosen.append(item)
+        return chosen
+
+    async def _judge(
+        self, candidates: Sequence[Candidate], patience: Patience, seconds: float
+    ) -> dict[str, ContractError]:
+        """Judge the contracts of candidates whose signatures verify; see `ContractJudge.judge`."""
+        signed = [
+            item
+            for item in _decoded(candidates)
+            if item.contracts and _verdict(partial(self._verifier.cache.check, item)) is None
+        ]
+        return await self._verifier.contracts.judge(signed, patience, seconds) if signed else {}
+
+    async def _judge_decided(self, height: int, candidates: Sequence[Candidate]) -> None:
+        """Judge the contracts of a block that is decided, however long that takes.
+
+        Raises:
+            ContractsUnavailable: They are not judged yet; they run on.
+            InvariantViolated: One of them cannot be judged on this machine.
+        """
+        errors = await self._judge(candidates, Patience.DECIDED, _DECIDED)
+        for name, error in errors.items():
+            if isinstance(error, ContractOverrun):
+                raise InvariantViolated(
+                    f"block {height} is decided, and a contract of its transaction {name} cannot be run to its "
+                    f"end on this machine ({error}): whether the block accepts it is not known. Start the node "
+                    "again with more memory; if that does not help, drop the database and let the node join anew "
+                    "from a snapshot of a later block"
+                )
+        for name, error in errors.items():
+            raise ContractsUnavailable(
+                f"block {height} waits for the contracts of {len(errors)} transactions, {name} among them: {error}"
+            )
 
     async def finalize_block(
         self, height: int, time: int, proposer: bytes, raws: Sequence[bytes]
@@ -296,10 +403,12 @@ class BlockLifecycle:
             candidates, result = proposed.candidates, proposed.result
         else:
             candidates = await self._candidates(raws)
-            view = await self._store.read_state(reads_of(_decoded(candidates)))
+            within = within_block(candidates, self.parameters.contracts.max_per_block)
+            await self._judge_decided(height, within)
+            view = await self._store.read_state(reads_of(_decoded(within)))
             if await self._stored_after_all():
                 raise StoreError(f"block {height} was stored after all, when it was tried before")
-            result = execute_block(view, height, candidates, head.app_hash, self._verifier.cache.check)
+            result = execute_block(view, height, within, head.app_hash, self._verifier.check)
         header = BlockHeader(
             height=height,
             time=self._recorded(time, head),
@@ -404,6 +513,7 @@ class BlockLifecycle:
         if block.result.validators is not None:
             self._validators = block.result.validators
         self._proposed = self._finalized = self._doubtful = None
+        self._foreseen = {}
         self._standing.advance(block.result)
         self._feed.publish(block.result.events)
         self._wake(block)
@@ -482,7 +592,7 @@ class BlockLifecycle:
                 waiter.set_result(fate)
 
     def _decode(self, raw: bytes) -> Candidate:
-        known = self._decoded.get(raw)
+        known = self._decoded.get(raw) or self._foreseen.get(raw)
         if known is not None:
             return known
         try:
@@ -493,7 +603,7 @@ class BlockLifecycle:
     async def _candidates(self, raws: Sequence[bytes]) -> list[Candidate]:
         candidates: list[Candidate] = []
         for raw in raws:
-            if len(raw) < LARGE or raw in self._decoded:
+            if len(raw) < LARGE or raw in self._decoded or raw in self._foreseen:
                 candidates.append(self._decode(raw))
             else:
                 candidates.append(await self._verifier.apart(partial(self._decode, raw)))
@@ -540,6 +650,14 @@ def _listed(validators: ValidatorSet) -> str:
         f"{base64.b64encode(validator.public_key).decode()} ({validator.power})"
         for validator in sorted(validators)
     )
+
+
+def _verdict(check: Callable[[], object]) -> InvalidTransaction | None:
+    try:
+        check()
+    except InvalidTransaction as verdict:
+        return verdict
+    return None
 
 
 def _decoded(candidates: Sequence[Candidate]) -> list[Transaction]:

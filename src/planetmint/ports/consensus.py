@@ -14,7 +14,7 @@ from planetmint.model.errors import InvalidTransaction
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
 from planetmint.model.validator import Validator, ValidatorSet
-from planetmint.ports.errors import EngineError, StoreError
+from planetmint.ports.errors import ContractError, EngineError, StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ class Lifecycle(Protocol):
     Every method is total over bytes: what is wrong with a transaction is a verdict, never an exception.
     `StoreError` means "could not find out" and leaves everything as it was: the call may be repeated. Where a
     block whose commit failed is stored all the same, it is committed at the next block call or by `settle`, and
-    `info` tells of it from then on.
+    `info` tells of it from then on. `ContractError` means "could not find out" about the contracts of a
+    transaction (transactions 6): what depends on this machine alone is never a verdict.
     """
 
     @property
@@ -121,10 +122,14 @@ class Lifecycle(Protocol):
         """
         ...
 
-    async def check_txs(self, raws: Sequence[bytes]) -> list[InvalidTransaction | StoreError | None]:
+    async def check_txs(
+        self, raws: Sequence[bytes]
+    ) -> list[InvalidTransaction | StoreError | ContractError | None]:
         """Verdict on each transaction by itself against the committed state.
 
-        The store's error stands in the place of those verdicts alone that need the store, and is not raised.
+        The store's error stands in the place of those verdicts alone that need the store, and is not raised. In
+        the place of a verdict on contracts stands a ContractError where they need more than this node grants, or
+        all contracts of the call more time than others may wait for them.
         """
         ...
 
@@ -133,17 +138,27 @@ class Lifecycle(Protocol):
         ...
 
     async def prepare_proposal(self, raws: Sequence[bytes], max_bytes: int) -> list[bytes]:
-        """The transactions, in order, that are valid on top of those before and fit into `max_bytes`."""
+        """The transactions, in order, that are valid on top of those before and fit into `max_bytes`.
+
+        Those are left out, too, whose contracts are too many for the block or take too long, or are not judged.
+        """
         ...
 
     async def process_proposal(self, height: int, raws: Sequence[bytes]) -> bool:
-        """Whether a proposed block may be voted for; deterministic."""
+        """Whether a proposed block may be voted for.
+
+        Deterministic with one exception: a block is rejected whose contracts this node cannot judge in time
+        (transactions 6).
+        """
         ...
 
     async def finalize_block(
         self, height: int, time: int, proposer: bytes, raws: Sequence[bytes]
     ) -> FinalizedBlock:
         """Execute a decided block; stores nothing. Repeatable with the same outcome.
+
+        Raises ContractsUnavailable while contracts in it are not judged: they run on, however long that takes, and
+        the call is to be repeated. Raises InvariantViolated where this machine cannot judge one at all.
 
         Raises ChainHalted where a migration is decided, and ChainMismatch where `time` is not after the block
         that decided the last one: an engine of an earlier chain replays its own blocks. The first block under a
@@ -190,13 +205,16 @@ class Consensus(Protocol):
         """Stop after the block under way; may be called twice."""
         ...
 
-    async def submit(self, transactions: Sequence[Transaction]) -> list[InvalidTransaction | EngineError | None]:
+    async def submit(
+        self, transactions: Sequence[Transaction]
+    ) -> Sequence[InvalidTransaction | EngineError | ContractError | None]:
         """Take transactions that were verified against the committed state, in order.
 
         Returns:
             Per transaction None where it was taken (and passed the engine's own check), else why not:
             DuplicateTransaction (it waits for a block already), another verdict of the engine's check,
-            MempoolFull (too many wait) or EngineError (the engine cannot take it now).
+            ContractError (that check had none on its contracts), MempoolFull (too many wait) or EngineError (the
+            engine cannot take it now).
         """
         ...
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import structlog
 
-from planetmint.consensus.cometbft.handler import Handler, Verdict
+from planetmint.consensus.cometbft.handler import Handler, Verdict, store_trouble
 from planetmint.consensus.cometbft.http_client import read_target
 from planetmint.consensus.cometbft.rpc import EngineStatus, RpcClient
 from planetmint.consensus.cometbft.server import AbciServer, Address, read_address
@@ -104,8 +104,8 @@ class CometEngine:
             return "the node has not begun to listen for the consensus engine"
         if self._failure is not None and self._failure.done():
             return f"no blocks can be made any more: {self._failure.exception()}"
-        if handler.store_trouble is not None:
-            return f"the store takes no blocks at present: {handler.store_trouble}"
+        if handler.held_up is not None:
+            return handler.held_up
         if handler.halted is not None:
             return (
                 f"chain migration in progress: the chain waits to go on as `{handler.halted}`. Give the engine "
@@ -147,7 +147,7 @@ class CometEngine:
         try:
             await handler.look()
         except StoreError as error:
-            handler.store_trouble = str(error)
+            handler.held_up = store_trouble(error)
         server = AbciServer(self._listen, handler, failed=self._fail, changed=self._connected)
         await server.start()
         self._handler, self._server = handler, server

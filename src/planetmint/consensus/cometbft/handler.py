@@ -2,8 +2,8 @@
 """What each call of the engine does to the life cycle, and what is answered.
 
 Block calls come one at a time whatever connection they come on. A store that fails while a block is decided or
-committed is asked again until it is back: the engine would end for good if it heard of it. Engine heights become
-the ledger's here by the chain record's shift.
+committed is asked again until it is back, and so are contracts that are not judged yet: the engine would end for
+good if it heard of it. Engine heights become the ledger's here by the chain record's shift.
 """
 
 import asyncio
@@ -20,7 +20,14 @@ from planetmint.model.errors import InvalidTransaction
 from planetmint.model.json import JsonObject
 from planetmint.model.validator import MAX_TOTAL_POWER
 from planetmint.ports.consensus import ChainInfo, FinalizedBlock, Lifecycle
-from planetmint.ports.errors import ChainHalted, ChainMismatch, EngineError, StoreError
+from planetmint.ports.errors import (
+    ChainHalted,
+    ChainMismatch,
+    ContractError,
+    ContractsUnavailable,
+    EngineError,
+    StoreError,
+)
 from planetmint.ports.snapshots import ChunkVerdict, Snapshot, Snapshots
 from planetmint.version import __version__
 
@@ -39,7 +46,12 @@ _PEER_FILTER = "/p2p/filter/"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-Verdict = InvalidTransaction | EngineError | None
+Verdict = InvalidTransaction | EngineError | ContractError | None
+
+
+def store_trouble(error: Exception) -> str:
+    """Why no blocks are made while the store fails, in a sentence."""
+    return f"the store takes no blocks at present: {error}"
 
 
 class Gone(Exception):
@@ -80,7 +92,7 @@ class Handler:
         founded: Set once the ledger has a chain.
         halted: The name for which a chain waits whose migration is decided; None while blocks may follow.
         refusal: Why the engine at hand cannot be followed; None once it can.
-        store_trouble: What the store says while it holds up a block.
+        held_up: Why a block does not go on, in a sentence: the store fails, or its contracts are not judged yet.
         block: Counts the heads that the ledger had; equal numbers mean an equal head.
     """
 
@@ -109,7 +121,7 @@ class Handler:
         self.founded = asyncio.Event()
         self.halted: str | None = None
         self.refusal: str | None = None
-        self.store_trouble: str | None = None
+        self.held_up: str | None = None
         self.block = 0
 
     async def look(self) -> ChainInfo | None:
@@ -272,7 +284,9 @@ class Handler:
         verdicts = await self._verdicts(calls)
         return b"".join([self._tell(call, verdict) for call, verdict in zip(calls, verdicts, strict=True)])
 
-    async def _verdicts(self, calls: Sequence[wire.CheckTx]) -> list[InvalidTransaction | StoreError | None]:
+    async def _verdicts(
+        self, calls: Sequence[wire.CheckTx]
+    ) -> list[InvalidTransaction | StoreError | ContractError | None]:
         # What this node has just verified itself needs no second look while the head is the same; whatever slips
         # through a change of the head is found when the engine checks its mempool anew after that block.
         vouched = [not call.recheck and self._watcher.vouched(call.tx) for call in calls]
@@ -280,8 +294,10 @@ class Handler:
         found = iter(await self._lifecycle.check_txs(raws) if raws else ())
         return [None if known else next(found) for known in vouched]
 
-    def _tell(self, call: wire.CheckTx, verdict: InvalidTransaction | StoreError | None) -> bytes:
+    def _tell(self, call: wire.CheckTx, verdict: InvalidTransaction | StoreError | ContractError | None) -> bytes:
         if isinstance(verdict, StoreError):
+            return self._tell_unknown(call, EngineError(f"the store does not answer: {verdict}"))
+        if isinstance(verdict, ContractError):
             return self._tell_unknown(call, verdict)
         if not call.recheck:
             self._watcher.checked(call.tx, verdict)
@@ -291,14 +307,14 @@ class Handler:
             return wire.CHECKED
         return wire.check_tx(wire.INVALID, wire.explained(verdict), verdict.code)
 
-    def _tell_unknown(self, call: wire.CheckTx, error: StoreError) -> bytes:
+    def _tell_unknown(self, call: wire.CheckTx, reason: EngineError | ContractError) -> bytes:
         if call.recheck:
             # The engine would drop what it has taken before; it is judged in any case by a proposal, by the block
             # and by the check after that.
             return wire.CHECKED
-        return self._turn_away((call,), wire.UNKNOWN, EngineError(f"the store does not answer: {error}"))
+        return self._turn_away((call,), wire.UNKNOWN, reason)
 
-    def _turn_away(self, calls: Sequence[wire.CheckTx], code: int, reason: EngineError) -> bytes:
+    def _turn_away(self, calls: Sequence[wire.CheckTx], code: int, reason: EngineError | ContractError) -> bytes:
         for call in calls:
             if not call.recheck:
                 self._watcher.checked(call.tx, reason)
@@ -375,7 +391,7 @@ class Handler:
         return wire.COMMITTED
 
     async def _persist(self, action: Callable[[], Awaitable[T]], link: Link) -> T:
-        """Do what needs the store, again and again while the store fails.
+        """Do what needs the store or contracts, again and again while these fail.
 
         Raises:
             Gone: Nobody waits any more.
@@ -384,14 +400,15 @@ class Handler:
         while True:
             try:
                 result = await action()
-            except StoreError as error:
-                if self.store_trouble is None:
-                    _log.error("store.not_answering", reason=str(error))
-                self.store_trouble = str(error)
+            except (StoreError, ContractsUnavailable) as error:
+                stored = isinstance(error, StoreError)
+                if self.held_up is None:
+                    _log.error("store.not_answering" if stored else "contracts.not_judged", reason=str(error))
+                self.held_up = store_trouble(error) if stored else str(error)
             else:
-                if self.store_trouble is not None:
-                    _log.info("store.answers_again")
-                    self.store_trouble = None
+                if self.held_up is not None:
+                    _log.info("block.goes_on")
+                    self.held_up = None
                 return result
             try:
                 await asyncio.wait_for(link.lost.wait(), pause)

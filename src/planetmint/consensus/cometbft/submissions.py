@@ -14,9 +14,9 @@ from planetmint.consensus.cometbft.http_client import Unanswered
 from planetmint.consensus.cometbft.rpc import RpcClient, TooMany, request_size
 from planetmint.model.errors import DuplicateTransaction, InvalidTransaction, TransactionTooLarge
 from planetmint.model.transaction import Transaction
-from planetmint.ports.errors import EngineError, MempoolFull
+from planetmint.ports.errors import ContractError, EngineError, MempoolFull
 
-Outcome = InvalidTransaction | EngineError | None
+Outcome = InvalidTransaction | EngineError | ContractError | None
 
 MAX_BODY = 900_000
 """Bytes of a request; the engine takes 1,000,000."""

@@ -16,7 +16,7 @@ from planetmint.model.errors import DuplicateTransaction, InvalidTransaction, In
 from planetmint.model.transaction import Transaction
 from planetmint.ports.clock import Clock
 from planetmint.ports.consensus import ChainInfo, Lifecycle
-from planetmint.ports.errors import EngineError, MempoolFull, StoreError
+from planetmint.ports.errors import ContractsUnavailable, EngineError, MempoolFull, StoreError
 
 _PUBLIC_KEY_AT = 32
 _FIRST_PAUSE = 0.05
@@ -58,6 +58,7 @@ class SoloEngine:
         self._waiting_bytes = 0
         self._known: set[str] = set()
         self._ids: dict[bytes, str] = {}
+        self._contracts: dict[bytes, int] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._seated = False
@@ -109,6 +110,8 @@ class SoloEngine:
             return MempoolFull(f"{len(self._waiting)} transactions wait for a block already; try again later")
         self._known.add(transaction.id)
         self._ids[raw] = transaction.id
+        if transaction.contracts:
+            self._contracts[raw] = transaction.contracts
         self._waiting.append(raw)
         self._waiting_bytes += len(raw)
         return None
@@ -128,22 +131,32 @@ class SoloEngine:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                if not await self._make_block(lifecycle, self._next_block()):
+                most = lifecycle.parameters.contracts.max_per_block
+                if not await self._make_block(lifecycle, self._next_block(most)):
                     return
 
-    def _next_block(self) -> list[bytes]:
-        """The oldest waiting transactions that fit into a block; they keep waiting until it is durable."""
+    def _next_block(self, most_contracts: int) -> list[bytes]:
+        """The oldest waiting transactions that fit into a block; they keep waiting until it is durable.
+
+        What exceeds a bound waits with all that came after it: some of that may build on it.
+        """
         chosen: list[bytes] = []
-        size = 0
+        size = contracts = 0
         for raw in self._waiting:
             size += len(raw)
-            if chosen and (size > self._max_block_bytes or len(chosen) >= self._max_block_transactions):
+            contracts += self._contracts.get(raw, 0)
+            if chosen and (
+                size > self._max_block_bytes
+                or len(chosen) >= self._max_block_transactions
+                or contracts > most_contracts
+            ):
                 break
             chosen.append(raw)
         return chosen
 
     async def _make_block(self, lifecycle: Lifecycle, raws: Sequence[bytes]) -> bool:
-        """Make one block, trying again while the store fails; False when stopping ends that.
+        """Make one block, trying again while the store fails or contracts are not judged; False when stopping
+        ends that.
 
         A chain whose migration the block decided goes on at once: no other engine has to be set up. Without
         transactions no block is made, and only that is done.
@@ -161,10 +174,11 @@ class SoloEngine:
                 if not head.chain.synced:
                     await lifecycle.begin_chain(head.chain.chain_id, head.validators)
                 break
-            except StoreError as error:
+            except (StoreError, ContractsUnavailable) as error:
                 if self._trouble is None:
                     _log.error("block.not_stored", reason=str(error), waiting=len(self._waiting))
-                self._trouble = f"the store takes no blocks at present: {error}"
+                what = "the store takes no blocks" if isinstance(error, StoreError) else "no block can be made"
+                self._trouble = f"{what} at present: {error}"
                 if self._stopping:
                     if self._waiting:
                         _log.error("transactions.lost", reason=str(error), count=len(self._waiting))
@@ -204,6 +218,7 @@ class SoloEngine:
             self._waiting.popleft()
             self._waiting_bytes -= len(raw)
             self._known.discard(self._ids.pop(raw))
+            self._contracts.pop(raw, None)
 
 
 async def _standing(lifecycle: Lifecycle) -> ChainInfo:
