@@ -5,21 +5,9 @@ Pure functions over values; the engine itself runs behind `planetmint.ports.cont
 and 6, bounds in consensus-and-storage 8.
 """
 
-from planetmint.contracts.bounds import check_bounds
 from planetmint.contracts.call import ContractCall, EngineAnswer, Purpose
+from planetmint.contracts.make import make_call
 from planetmint.contracts.refusal import refusal
-from planetmint.contracts.text import engine_json, seed
 from planetmint.contracts.verdict import equal_json, hint, judge
 
-__all__ = [
-    "ContractCall",
-    "EngineAnswer",
-    "Purpose",
-    "check_bounds",
-    "engine_json",
-    "equal_json",
-    "hint",
-    "judge",
-    "refusal",
-    "seed",
-]
+__all__ = ["ContractCall", "EngineAnswer", "Purpose", "equal_json", "hint", "judge", "make_call", "refusal"]

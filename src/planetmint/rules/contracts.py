@@ -8,7 +8,7 @@ and leaves. Nothing is run here. Source: transactions 5.4 and 6, decision D18.
 from collections.abc import Iterator
 
 from planetmint.conditions import signers
-from planetmint.contracts import ContractCall, Purpose, check_bounds, engine_json, refusal, seed
+from planetmint.contracts import ContractCall, Purpose, make_call, refusal
 from planetmint.model import json
 from planetmint.model.condition import Fulfillment, ThresholdFulfillment, ZenroomFulfillment
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
@@ -40,37 +40,43 @@ def contract_calls(transaction: Transaction, parameters: ChainParameters) -> tup
 
 
 def _script_call(transaction: Transaction, parameters: ChainParameters) -> ContractCall:
-    field, purpose = "script", Purpose.SCRIPT
     if parameters.contracts.scripts == "off":
-        raise refusal(purpose, field, "script.off", "this chain does not run scripts")
+        raise refusal(Purpose.SCRIPT, "script", "script.off", "this chain does not run scripts")
     members = _members(transaction.script)
-    code = str(members["code"])
-    data = _text(members["inputs"], purpose, field)
-    check_bounds(purpose, field, code, data, None, parameters.contracts)
-    return ContractCall(field, purpose, code, data, None, seed(code, data, None), members["outputs"])
+    return make_call(
+        Purpose.SCRIPT,
+        "script",
+        str(members["code"]),
+        _members(members["inputs"]),
+        None,
+        members["outputs"],
+        parameters.contracts,
+    )
 
 
 def _leaf_call(
     transaction: Transaction, item: Input, leaf: ZenroomFulfillment, field: str, parameters: ChainParameters
 ) -> ContractCall:
-    purpose = Purpose.CONDITION
-    if parameters.contracts.zenroom == "off":
-        raise refusal(purpose, field, "contracts.off", "this chain does not accept contracts")
+    mode = parameters.contracts.zenroom
+    if mode == "off":
+        raise _refused(field, "contracts.off", "this chain does not accept contracts")
     if transaction.script is None:
         reason = "a contract in a fulfillment needs the member `script` of its transaction"
-        raise refusal(purpose, field, "contract.script", reason)
+        raise _refused(field, "contract.script", reason)
     members = _members(transaction.script)
-    names = ("inputs", "outputs") if transaction.version == "3.0" else ("input", "output")
-    script = _utf8(leaf.script, field)
+    inputs, outputs = ("inputs", "outputs") if transaction.version == "3.0" else ("input", "output")
     own = _read(leaf.data, "data", field, parameters) or {}
-    data = {**own, **_members(members[names[0]])}
-    keys = _text(_read(leaf.keys, "keys", field, parameters), purpose, field)
-    drawn = seed(script, _text(data, purpose, field), keys)
-    if parameters.contracts.zenroom == "bound":
-        data[ADDED] = {"message": item.message.hex(), "signers": [*signers(item.fulfillment)]}
-    text = _text(data, purpose, field)
-    check_bounds(purpose, field, script, text, keys, parameters.contracts)
-    return ContractCall(field, purpose, script, text, keys, drawn, members[names[1]])
+    added: JsonObject = {"message": item.message.hex(), "signers": [*signers(item.fulfillment)]}
+    return make_call(
+        Purpose.CONDITION,
+        field,
+        _utf8(leaf.script, field),
+        {**own, **_members(members[inputs])},
+        _read(leaf.keys, "keys", field, parameters),
+        members[outputs],
+        parameters.contracts,
+        added={ADDED: added} if mode == "bound" else None,
+    )
 
 
 def _zenroom_leaves(fulfillment: Fulfillment) -> Iterator[ZenroomFulfillment]:
@@ -90,7 +96,7 @@ def _utf8(script: bytes, field: str) -> str:
     try:
         return script.decode("utf-8")
     except UnicodeDecodeError:
-        raise refusal(Purpose.CONDITION, field, "contract.bytes", "the contract is not UTF-8") from None
+        raise _refused(field, "contract.bytes", "the contract is not UTF-8") from None
 
 
 def _read(octets: bytes, name: str, field: str, parameters: ChainParameters) -> JsonObject | None:
@@ -98,21 +104,14 @@ def _read(octets: bytes, name: str, field: str, parameters: ChainParameters) -> 
     try:
         value = json.parse(octets, max_depth=parameters.max_json_depth, max_digits=parameters.max_number_digits)
     except SchemaValidationError as error:
-        raise _unreadable(name, field, error.reason) from None
+        raise _refused(field, "contract.data", f"{name} of the contract: {error.reason}") from None
     if value is not None and not isinstance(value, dict):
-        raise _unreadable(name, field, "neither an object nor null")
+        raise _refused(field, "contract.data", f"{name} of the contract are neither an object nor null")
     return value
 
 
-def _unreadable(name: str, field: str, found: str) -> InvalidTransaction:
-    return refusal(Purpose.CONDITION, field, "contract.data", f"{name} of the contract cannot be read: {found}")
-
-
-def _text(value: json.JsonValue, purpose: Purpose, field: str) -> str:
-    try:
-        return engine_json(value)
-    except ValueError:
-        raise refusal(purpose, field, "contract.data", "a number beyond a double is refused") from None
+def _refused(field: str, rule: str, reason: str) -> InvalidTransaction:
+    return refusal(Purpose.CONDITION, field, rule, reason)
 
 
 __all__ = ["contract_calls"]
