@@ -17,6 +17,9 @@ START_SECONDS = 30.0
 SILENCE_SECONDS = 15.0
 """A worker that runs a contract says so every second."""
 _REAP_SECONDS = 0.005
+_BLANK_MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"}
+"""Memory that is given out reads as zeros: the engine reads some before it writes to it (a length compared with an
+array, for one), and its answer would differ from process to process. The thread caches would pass this by."""
 
 
 class WorkerLost(Exception):
@@ -132,7 +135,7 @@ async def start_worker(kind: EngineKind) -> WorkerConnection:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
-                env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | _BLANK_MEMORY,
                 cwd="/",
                 start_new_session=True,
             )
