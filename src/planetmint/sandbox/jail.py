@@ -70,6 +70,8 @@ class Jail:
         system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+        # Where /proc hides processes (hidepid, systemd's ProtectProc), the worker sees the memory of this one only so.
+        system.prctl(system.PR_SET_DUMPABLE, 1)
         _limit(resource.RLIMIT_NPROC, 0)
         _limit(resource.RLIMIT_STACK, _STACK_BYTES)
         os.nice(_NICE)
