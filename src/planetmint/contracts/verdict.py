@@ -17,9 +17,13 @@ from planetmint.model.parameters import ChainParameters
 _MOST_HINT = 200
 """Characters of the engine's own message that a reason may show."""
 
-_COMPLAINT = re.compile(r"^\[(?:!|W)\] +(?:\[!\] +)?(?P<text>.*\S) *$", re.MULTILINE)
-_PLACE = re.compile(r'^(?:(?:EXEC|PARSE|INIT): *)?(?:\[string "[^"\n]*"\]:\d+: *)?')
-_EMPTY = re.compile(r"^(?:ERROR:|Execution aborted.*|Zencode is missing version check.*|[{}]|)$")
+_TRACED = re.compile(r"^\[W\] +\[!\] +(.+)$", re.MULTILINE)
+"""What went wrong, in the engine's account of the run."""
+_ENDED = re.compile(r"^\[!\] +[A-Z]+: +(.+)$", re.MULTILINE)
+"""Where: the statement, or what is wrong with it where it could not be read."""
+_OTHER = re.compile(r"^(?:\[[!W]\] +)?((?![ \[.]|ERROR:|Execution aborted|Zencode is missing).+)$", re.MULTILINE)
+_PLACE = re.compile(r'^\[string "[^"\n]*"\]:\d+: *')
+"""A line of the engine's own code."""
 
 
 def judge(call: ContractCall, answer: EngineAnswer, parameters: ChainParameters) -> InvalidTransaction | None:
@@ -74,26 +78,12 @@ def _kind(value: JsonValue) -> type:
 
 def hint(logs: bytes) -> str:
     """The engine's own complaint in one short line; empty where it made none."""
-    for found in _COMPLAINT.finditer(logs.decode("utf-8", "replace")):
-        text = _PLACE.sub("", found["text"])
-        if _EMPTY.match(text) or _is_statement(text):
-            continue
-        return "".join(character if character.isprintable() else " " for character in text[:_MOST_HINT])
-    return ""
-
-
-def _is_statement(text: str) -> bool:
-    """Whether the engine only repeats the line that it was at."""
-    return text.partition(" ")[0].lower() in (
-        "given",
-        "when",
-        "then",
-        "and",
-        "if",
-        "endif",
-        "foreach",
-        "endforeach",
-    )
+    text = logs.decode("utf-8", "replace")
+    found = [match[1] for pattern in (_TRACED, _ENDED) if (match := pattern.search(text))]
+    if not found:
+        found = [match[1] for match in [_OTHER.search(text)] if match]
+    line = ", at: ".join(_PLACE.sub("", item).strip() for item in found)[:_MOST_HINT]
+    return "".join(character if character.isprintable() else " " for character in line)
 
 
 def _failed(call: ContractCall, answer: EngineAnswer, found: str) -> InvalidTransaction:
