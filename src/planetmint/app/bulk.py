@@ -10,10 +10,10 @@ from functools import partial
 
 from planetmint.app.admission import REFUSALS, Admission, Refusal, committed
 from planetmint.app.application import BulkOutcome, Mode
+from planetmint.app.claims import claimed_id
 from planetmint.app.lifecycle import Waiter, reads_of
 from planetmint.app.signatures import LARGE
-from planetmint.model import json
-from planetmint.model.errors import InvalidTransaction, SchemaValidationError
+from planetmint.model.errors import InvalidTransaction
 from planetmint.model.transaction import OutputRef, Transaction
 from planetmint.ports.contracts import Patience
 from planetmint.ports.errors import ContractError, MempoolFull, StoreError
@@ -94,9 +94,9 @@ class BulkSession:
             if isinstance(item, Transaction):
                 ids.append(item.id)
             elif len(line) < LARGE:
-                ids.append(_claimed_id(line))
+                ids.append(claimed_id(line))
             else:
-                ids.append(await self._admission.verifier.apart(partial(_claimed_id, line)))
+                ids.append(await self._admission.verifier.apart(partial(claimed_id, line)))
         return ids
 
     async def _settle(self, answers: Sequence[Answer]) -> list[Refusal | None]:
@@ -304,13 +304,3 @@ def _spent(transaction: Transaction, overlay: Overlay) -> bool:
 
 async def _next(lines: AsyncIterator[bytes]) -> bytes | None:
     return await anext(lines, None)
-
-
-def _claimed_id(line: bytes) -> str | None:
-    """The id that stands in a line which was refused."""
-    try:
-        value = json.parse(line, max_depth=400, max_digits=308)
-    except SchemaValidationError:
-        return None
-    claimed = value.get("id") if isinstance(value, dict) else None
-    return claimed if isinstance(claimed, str) and len(claimed) <= 64 else None

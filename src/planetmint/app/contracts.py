@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from planetmint.contracts import ContractCall, judge
+from planetmint.contracts import ContractCall, EngineAnswer, judge
 from planetmint.model.errors import InvalidTransaction, InvariantViolated
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
@@ -39,6 +39,9 @@ _SHARE_IN_PASSING = 0.5
 _LARGE = 50_000
 """Bytes from which on JSON is written and read in a thread."""
 
+_SHOWN = 20_000
+"""Bytes of an engine's output, and of its messages, that a trial keeps: hundreds of runs may print a lot."""
+
 _STOPPING = "the node is stopping"
 _NO_TIME = "there is no time left for its contracts"
 
@@ -50,7 +53,7 @@ class Trial(NamedTuple):
 
     Attributes:
         call: What was asked.
-        execution: What the engine answered and what that took; None where it was stopped.
+        execution: What the engine answered, clipped, and what that took; None where it was stopped.
         error: The verdict on the answer, or what was exceeded; None where it is the expected one.
     """
 
@@ -374,7 +377,7 @@ class ContractJudge:
                 trials.append(Trial(call, None, error))
                 break
             seconds += execution.cpu
-            trials.append(Trial(call, execution, await self._judged(call, execution)))
+            trials.append(Trial(call, _begun(execution), await self._judged(call, execution)))
         return trials
 
     async def _execute(self, call: ContractCall, run: _Run, spent: float) -> Execution:
@@ -430,6 +433,12 @@ class ContractJudge:
     def _not_run(self, reason: str) -> ContractsUnavailable:
         self._counts[2] += 1
         return ContractsUnavailable(reason)
+
+
+def _begun(execution: Execution) -> Execution:
+    """An execution with no more than the beginning of what the engine printed."""
+    output, logs = execution.answer
+    return execution._replace(answer=EngineAnswer(output[:_SHOWN], logs[:_SHOWN]))
 
 
 class _Turns:

@@ -13,16 +13,20 @@ from typing import TypeVar
 from planetmint.app.admission import Admission
 from planetmint.app.application import Cost, DryRun
 from planetmint.app.claims import claimed_id
+from planetmint.app.contracts import Trial
 from planetmint.app.lifecycle import reads_of
 from planetmint.app.signatures import LARGE
 from planetmint.conditions import fulfillment_condition, parse_condition_uri, signed_parts
 from planetmint.model.errors import InvalidSignature, InvalidTransaction
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Transaction
-from planetmint.ports.errors import ContractOverrun
+from planetmint.ports.errors import ContractsUnavailable
 from planetmint.rules import check_signatures, verify_transaction
 
 T = TypeVar("T")
+
+_JUDGING = 10.0
+"""Seconds in which the contracts of a transaction must have run, the wait for their turn included."""
 
 WAITS = "the transaction waits for a block already"
 """Why a transaction that is valid on the committed state is not taken a second time."""
@@ -49,39 +53,48 @@ class Trials:
                 return DryRun(claimed, refusal, self._trouble())
             parameters = self._admission.lifecycle.parameters
             cost = await self._beside(len(body), partial(cost_of, transaction, parameters))
-            found: InvalidTransaction | None = await self._admission.verifier.apart(partial(_forged, transaction))
-        runs = () if found is not None else tuple(await self._admission.verifier.contracts.trial(transaction))
+            refused = await self._verify(transaction)
+        if refused is not None:
+            return DryRun(transaction.id, refused, self._trouble(), cost)
+        runs = await self._run(transaction)
         # The first contract that does not say what is declared decides, as in a submission.
         error = next((run.error for run in runs if run.error is not None), None)
-        if isinstance(error, ContractOverrun):
-            return DryRun(transaction.id, error, self._trouble(), cost, runs)
-        async with self._turn:
-            verdict = await self._verify(transaction, found or error)
-        return DryRun(transaction.id, verdict, self._hindrance(transaction), cost, runs)
+        return DryRun(transaction.id, error, self._hindrance(transaction), cost, runs)
 
     async def _beside(self, size: int, job: Callable[[], T]) -> T:
         """Do what takes long only for long texts, beside the event loop where it does."""
         return job() if size < LARGE else await self._admission.verifier.apart(job)
 
-    async def _verify(
-        self, transaction: Transaction, found: InvalidTransaction | None
-    ) -> InvalidTransaction | None:
-        """Hold a transaction against the committed state; `found` is what its signatures or contracts broke.
+    async def _verify(self, transaction: Transaction) -> InvalidTransaction | None:
+        """Hold a transaction against the committed state, its signatures included and its contracts left out.
 
         Raises:
             StoreError: The store cannot be asked.
         """
+        forged = await self._admission.verifier.apart(partial(_forged, transaction))
 
         def check(_: Transaction) -> None:
-            if found is not None:
-                raise found
+            if forged is not None:
+                raise forged
 
-        view = await self._admission.store.read_state(reads_of([transaction]))
+        view = await self._admission.store.read_state(reads_of((transaction,)))
         try:
             verify_transaction(transaction, view, check)
         except InvalidTransaction as refusal:
             return refusal
         return None
+
+    async def _run(self, transaction: Transaction) -> tuple[Trial, ...]:
+        """Run the contracts of a transaction that is valid otherwise.
+
+        Raises:
+            ContractsUnavailable: They cannot be run, or not in time.
+        """
+        try:
+            async with asyncio.timeout(_JUDGING):
+                return tuple(await self._admission.verifier.contracts.trial(transaction))
+        except TimeoutError:
+            raise ContractsUnavailable("there was no time left for contracts that are only tried") from None
 
     def _trouble(self) -> str | None:
         return self._admission.lifecycle.halted or self._admission.consensus.trouble

@@ -67,12 +67,14 @@ class Engine:
     Attributes:
         free: While clear, runs wait; set where the test does not give one.
         failure: Raised by every run.
+        answer: To scripts without a fault.
     """
 
     name: str = ENGINE
     width: int = 2
     free: asyncio.Event = field(default_factory=lambda: _set(asyncio.Event()))
     failure: ContractError | None = None
+    answer: EngineAnswer = EngineAnswer(b'{"output":["ok"]}\n', b"")
     runs: list[tuple[str, Patience]] = field(default_factory=list)
 
     async def run(self, call: ContractCall, patience: Patience) -> Execution:
@@ -84,7 +86,7 @@ class Engine:
             raise ContractOverrun("it took more than 1 second of processor time")
         if "missing" in call.script:
             return Execution(EngineAnswer(b"", b"[!] Error at Zencode line 1\n"), 0.01, 18_000_000)
-        return Execution(EngineAnswer(b'{"output":["ok"]}\n', b""), 0.008, 17_000_000)
+        return Execution(self.answer, 0.008, 17_000_000)
 
 
 @asynccontextmanager
@@ -368,6 +370,29 @@ async def test_contracts_of_forged_transactions_are_not_run() -> None:
         tried = await node.app.dry_run(forged.canonical)
         assert isinstance(tried.refusal, InvalidSignature)
         assert (tried.runs, engine.runs) == ((), [])
+
+
+async def test_contracts_of_what_the_ledger_refuses_are_not_run_as_in_a_submission() -> None:
+    engine = Engine()
+    create = NEW.create("alice")
+    first = NEW.transfer([create.spend()], [(1, "bob")])
+    second = NEW.draft_transfer([create.spend()], [(1, "carol")]).scripted({}, ["ok"], code=OK).signed()
+    async with node_with(engine) as node:
+        assert (await submitted(node, create), await submitted(node, first)) == (None, None)
+        tried = await node.app.dry_run(second.canonical)
+        assert isinstance(tried.refusal, DoubleSpend)
+        assert same(tried, await submitted(node, second))
+        assert (tried.runs, engine.runs) == ((), [])
+
+
+async def test_a_trial_keeps_no_more_than_the_beginning_of_what_an_engine_prints() -> None:
+    loud = b" " * 1_000_000 + b'{"output":["ok"]}'
+    async with node_with(Engine(answer=EngineAnswer(loud, b"x" * 65_536))) as node:
+        tried = await node.app.dry_run(scripted(OK).canonical)
+        (run,) = tried.runs
+        assert tried.refusal is None
+        assert run.execution is not None
+        assert max(map(len, run.execution.answer)) <= 20_000
 
 
 async def test_d18_a_spend_by_contract_is_tried_and_then_taken() -> None:
