@@ -31,9 +31,9 @@ def contract_fulfillment(
     Args:
         script: Zencode; it alone makes the condition.
         data: What the contract finds beside the `input` of the transaction's script, which wins.
-        keys: What the contract finds as keys.
+        keys: What the contract finds as keys; an empty object where there are none, as engines fail on null.
     """
-    return ZenroomFulfillment(script.encode(), json.dumps(data).encode(), json.dumps(keys).encode())
+    return ZenroomFulfillment(script.encode(), json.dumps(data).encode(), json.dumps(keys or {}).encode())
 
 
 def fulfill(

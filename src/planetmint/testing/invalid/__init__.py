@@ -3,13 +3,16 @@
 
 Every entry to the node is tested with all of it: HTTP, bulk loading, proposals and blocks. It covers each error
 class that an operation can raise, in every dialect in which the case exists. The chain has to be founded with
-`VALIDATORS`, the set behind the name `VALIDATOR` (`planetmint.testing.build.seed` gives its secret).
+`VALIDATORS`, the set behind the name `VALIDATOR` (`planetmint.testing.build.seed` gives its secret), and without
+contracts; what is refused where there are some stands in a catalogue for each mode, beside the first.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 
-from planetmint.testing.invalid import conditions, elections, ledger, structure, texts
-from planetmint.testing.invalid.case import VALIDATOR, VALIDATORS, InvalidCase
+from planetmint.model.parameters import ZenroomMode
+from planetmint.testing.invalid import conditions, contracts, elections, ledger, structure, texts
+from planetmint.testing.invalid.case import VALIDATOR, VALIDATORS, Group, InvalidCase
 
 _GROUPS = (
     texts.TEXTS,
@@ -32,12 +35,22 @@ _GROUPS = (
     elections.MIGRATION_ELECTION,
     ledger.VOTE,
 )
+_CATALOGUES: Mapping[ZenroomMode, Sequence[Group]] = {
+    "off": _GROUPS,
+    "bound": contracts.BOUND,
+    "published": contracts.PUBLISHED,
+}
 
 
 @cache
-def catalogue() -> tuple[InvalidCase, ...]:
-    """All cases in a fixed order; names are unique, and no two cases share an output."""
-    return tuple(case for group in _GROUPS for entry in group.entries for case in entry.cases())
+def catalogue(mode: ZenroomMode = "off") -> tuple[InvalidCase, ...]:
+    """All cases in a fixed order; names are unique, and no two cases share an output.
+
+    Args:
+        mode: The chain parameter `contracts.zenroom`; where it is not ``off``, `contracts.scripts` is ``on``, and
+            both setups and verdicts need the contract engine.
+    """
+    return tuple(case for group in _CATALOGUES[mode] for entry in group.entries for case in entry.cases())
 
 
 __all__ = ["VALIDATOR", "VALIDATORS", "InvalidCase", "catalogue"]

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The real contract engine in its sandbox, for tests that ask it call after call and have no event loop."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from planetmint.contracts import ContractCall, EngineAnswer
+from planetmint.model.parameters import ChainParameters, ContractParameters, ZenroomMode
+from planetmint.ports.contracts import Patience
+from planetmint.testing.ledger import Engine
+from tests.support.contract_pool import contract_pool, installed_engine
+
+
+def chain_parameters(mode: ZenroomMode) -> ChainParameters:
+    """A chain that runs scripts, and takes zenroom conditions as `mode` says, by this environment's engine."""
+    return ChainParameters(
+        contracts=ContractParameters(zenroom=mode, scripts="on", engine=installed_engine().name)
+    )
+
+
+@contextlib.contextmanager
+def engine_here() -> Iterator[Engine]:
+    """Answers calls from any thread; the pool lives in an event loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="contract-engine")
+    thread.start()
+    stack = contextlib.AsyncExitStack()
+    try:
+        pool = asyncio.run_coroutine_threadsafe(stack.enter_async_context(contract_pool()), loop).result()
+
+        def answer(call: ContractCall) -> EngineAnswer:
+            execution = asyncio.run_coroutine_threadsafe(pool.run(call, Patience.ADMISSION), loop).result()
+            return execution.answer
+
+        yield answer
+    finally:
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
