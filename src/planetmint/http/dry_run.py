@@ -6,6 +6,7 @@ Texts of the engine and of contracts are clipped, so that no answer grows with w
 
 from planetmint.app.application import Cost, DryRun
 from planetmint.app.contracts import Trial
+from planetmint.contracts.zencode import statements
 from planetmint.http.answers import Answer, json_answer
 from planetmint.http.errors import error_body, row_of
 from planetmint.model import json
@@ -62,6 +63,7 @@ def _run(run: Trial, longest: int) -> JsonObject:
     return {
         "field": call.field,
         "bytes": len(call.script.encode()),
+        "statements": sum(1 for _ in statements(call.script)),
         "data_bytes": len(call.data) + len(call.keys or ""),
         "milliseconds": None if execution is None else round(1000 * execution.cpu, 3),
         "memory_bytes": None if execution is None else execution.memory,

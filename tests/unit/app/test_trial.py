@@ -51,6 +51,7 @@ POWERS = {"tests/validator": 10, "second": 10, "third": 10}
 ENGINE = "test engine 1"
 WITH_CONTRACTS = ChainParameters(contracts=ContractParameters("bound", "on", ENGINE))
 OK = "Given nothing\nThen print the string 'ok'\n"
+SAYS_OK = EngineAnswer(b'{"output":["ok"]}\n', b"")
 FAILS = "Given I have a 'string' named 'missing'\nThen print the string 'ok'\n"
 ENDLESS = "Given nothing\nWhen I write string 'endless' in 'x'\nThen print the string 'ok'\n"
 
@@ -74,7 +75,7 @@ class Engine:
     width: int = 2
     free: asyncio.Event = field(default_factory=lambda: _set(asyncio.Event()))
     failure: ContractError | None = None
-    answer: EngineAnswer = EngineAnswer(b'{"output":["ok"]}\n', b"")
+    answer: EngineAnswer = SAYS_OK
     runs: list[tuple[str, Patience]] = field(default_factory=list)
 
     async def run(self, call: ContractCall, patience: Patience) -> Execution:

@@ -157,6 +157,7 @@ async def test_a_run_of_a_contract_shows_what_it_took_and_what_the_engine_said(w
     assert shown == {
         "field": "script",
         "bytes": len("Given nothing\nThen print the string 'é'".encode()),
+        "statements": 2,
         "data_bytes": len('{"a": 1}') + len('{"k": 2}'),
         "milliseconds": 12.346,
         "memory_bytes": 20_000_000,
