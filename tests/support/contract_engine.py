@@ -3,14 +3,12 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from planetmint.contracts import ContractCall, EngineAnswer
 from planetmint.ports.contracts import Patience
+from planetmint.testing.ledger import Engine
 from tests.support.contract_pool import contract_pool
-
-Engine = Callable[[ContractCall], EngineAnswer]
 
 
 @contextmanager
@@ -23,8 +21,10 @@ def contract_engine() -> Iterator[Engine]:
     try:
         pool = asyncio.run_coroutine_threadsafe(pools.__aenter__(), loop).result()
         try:
-            yield lambda call: (
-                asyncio.run_coroutine_threadsafe(pool.run(call, Patience.DECIDED), loop).result().answer
+            yield (
+                lambda call: (
+                    asyncio.run_coroutine_threadsafe(pool.run(call, Patience.DECIDED), loop).result().answer
+                )
             )
         finally:
             asyncio.run_coroutine_threadsafe(pools.__aexit__(None, None, None), loop).result()
