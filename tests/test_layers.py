@@ -49,6 +49,9 @@ UNEVEN = frozenset(
 )
 """Modules whose answers depend on the machine, the moment or floating point (D11); `json` because of D3."""
 
+SPELLER = SOURCE / "model" / "json.py"
+"""The one module that may write JSON as the interpreter does, for texts that are given to contracts."""
+
 UNEVEN_CALLS = frozenset(
     {"float", "complex", "round", "hash", "id", "open", "print", "input", "eval", "exec", "globals", "vars"}
 )
@@ -110,7 +113,7 @@ def test_importing_the_core_brings_along_no_adapter_and_nothing_that_does_io(pac
 @pytest.mark.parametrize("path", core_sources(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_d11_nothing_in_the_core_differs_between_machines(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert set(imported(tree)) & UNEVEN == set()
+    assert set(imported(tree)) & UNEVEN == ({"json"} if path == SPELLER else set())
     for node in ast.walk(tree):
         place = f"{path.name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Constant):
@@ -139,7 +142,8 @@ def test_d11_no_order_in_the_core_comes_from_a_set(path: Path) -> None:
 def test_only_the_runtime_ends_the_process() -> None:
     for path in sorted(SOURCE.rglob("*.py")):
         part = path.relative_to(SOURCE).parts[0]
-        if part in ("runtime", "cli", "__main__.py"):
+        # The sandbox consists of processes of its own; the node only talks to them.
+        if part in ("runtime", "cli", "sandbox", "__main__.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

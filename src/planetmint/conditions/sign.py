@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Fulfillments made from secret keys, for clients, tools and tests; the node itself never signs for owners."""
 
-import json
 from collections.abc import Iterator, Sequence
 
 from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_seed_keypair
@@ -19,7 +18,7 @@ from planetmint.model.condition import (
     ZenroomFulfillment,
 )
 from planetmint.model.errors import InvariantViolated
-from planetmint.model.json import JsonObject
+from planetmint.model.json import JsonObject, spaced
 from planetmint.model.keys import encode_public_key
 
 
@@ -33,7 +32,9 @@ def contract_fulfillment(
         data: What the contract finds beside the `input` of the transaction's script, which wins.
         keys: What the contract finds as keys; an empty object where there are none, as engines fail on null.
     """
-    return ZenroomFulfillment(script.encode(), json.dumps(data).encode(), json.dumps(keys or {}).encode())
+    return ZenroomFulfillment(
+        script.encode(), spaced(data, sort_keys=False).encode(), spaced(keys or {}, sort_keys=False).encode()
+    )
 
 
 def fulfill(

@@ -5,9 +5,9 @@ Every node derives the same texts and the same seed from a transaction, so that 
 everywhere. Source: transactions 5.4 and 6.
 """
 
-import json
 from hashlib import sha3_512
 
+from planetmint.model import json
 from planetmint.model.json import JsonValue
 
 _SEED_TAG = b"planetmint contract 1"
@@ -20,7 +20,7 @@ def engine_json(value: JsonValue) -> str:
     Raises:
         ValueError: A number that JSON cannot write.
     """
-    return json.dumps(value, sort_keys=True, allow_nan=False)
+    return json.spaced(value)
 
 
 def seed(script: str, data: str, keys: str | None) -> bytes:

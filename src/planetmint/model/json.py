@@ -6,6 +6,7 @@ number literals are checked on the text before it is parsed: no limit of the int
 Source: transactions 4.1; bounds in consensus-and-storage 8.
 """
 
+import json as plain_json
 import re
 from functools import lru_cache
 from typing import TypeAlias
@@ -68,6 +69,17 @@ def canonical(value: JsonValue) -> bytes:
         raise SchemaValidationError("a string holds a lone surrogate", rule="json.surrogate") from None
     except ValueError:
         raise SchemaValidationError(_NO_DOUBLE, rule="json.number") from None
+
+
+def spaced(value: JsonValue, *, sort_keys: bool = True) -> str:
+    """`value` in ASCII with a blank after each comma and colon, as the published packages spell data of contracts.
+
+    Not for ids: these are hashes of `canonical`. The interpreter's writer gives this text in every version of it.
+
+    Raises:
+        ValueError: A number that JSON cannot write.
+    """
+    return plain_json.dumps(value, sort_keys=sort_keys, allow_nan=False)
 
 
 def check_bounds(text: bytes, *, max_depth: int, max_digits: int) -> None:
