@@ -16,6 +16,7 @@ import typer
 from planetmint.cli.configure import STDOUT, Backend
 from planetmint.cli.console import CommandFailed, say, show, show_json
 from planetmint.cli.context import Globals, load, read_configuration
+from planetmint.cli.contract_group import group as contract_group
 from planetmint.cli.election_group import group as election_group
 from planetmint.cli.network_group import group as network_group
 from planetmint.cli.trust_commands import add_commands as add_trust_commands
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 app.add_typer(network_group, name="network", short_help="Make several nodes one network.")
 app.add_typer(election_group, name="election", short_help="Decide together with the other validators.")
+app.add_typer(contract_group, name="contract", short_help="Try contracts out, without a node.")
 
 
 def _print_version(wanted: bool) -> None:
