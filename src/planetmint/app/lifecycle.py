@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import structlog
 
+from planetmint.app.contracts import ContractJudge
 from planetmint.app.feed import CommittedFeed
 from planetmint.app.signatures import LARGE, Verifier
 from planetmint.app.standing import Standing
@@ -93,6 +94,39 @@ class _Proposed(NamedTuple):
     raws: tuple[bytes, ...]
     candidates: tuple[Transaction, ...]
     result: BlockResult
+
+
+class _ContractRoom:
+    """What a block that this node proposes may still hold of contracts."""
+
+    def __init__(self, most: int, judge: ContractJudge) -> None:
+        self._left = most
+        self._seconds = _PROPOSED
+        self._judge = judge
+
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether a candidate fits; a first one may take any time."""
+        if not isinstance(candidate, Transaction) or not candidate.contracts:
+            return True
+        first = self._seconds == _PROPOSED
+        return candidate.contracts <= self._left and (first or self._judge.seconds(candidate) <= self._seconds)
+
+    def take(self, candidate: Candidate) -> None:
+        """Count a candidate in."""
+        if isinstance(candidate, Transaction) and candidate.contracts:
+            self._left -= candidate.contracts
+            self._seconds -= self._judge.seconds(candidate)
+
+    def fitting(self, transactions: Sequence[Transaction]) -> Sequence[Transaction]:
+        """Those that fit, counted in; the others are left for a later block."""
+        if not any(item.contracts for item in transactions):
+            return transactions
+        found = []
+        for item in transactions:
+            if self.holds(item):
+                self.take(item)
+                found.append(item)
+        return found
 
 
 def reads_of(transactions: Iterable[Transaction]) -> StateReads:
@@ -290,12 +324,15 @@ class BlockLifecycle:
         """See `Lifecycle`; nothing is proposed while the chain waits for its migration."""
         if self.halted is not None:
             return []
-        candidates = await self._proposable(await self._candidates(raws))
+        candidates = await self._judged(await self._candidates(raws))
         if sum(map(len, raws)) <= max_bytes and self._doubtful is None:
             return await self._propose(candidates)
         overlay = await self._overlay(candidates)
+        contracts = self._contract_room()
         chosen: list[bytes] = []
         for raw, candidate in zip(raws, candidates, strict=True):
+            if not contracts.holds(candidate):
+                continue
             try:
                 admit(candidate, overlay, self._verifier.check)
             except InvalidTransaction:
@@ -303,6 +340,7 @@ class BlockLifecycle:
             if len(raw) > max_bytes:
                 break
             max_bytes -= len(raw)
+            contracts.take(candidate)
             chosen.append(raw)
         return chosen
 
@@ -311,6 +349,10 @@ class BlockLifecycle:
         head = self._require_head()
         view = await self._store.read_state(reads_of(_decoded(candidates)))
         result = execute_block(view, head.height + 1, candidates, head.app_hash, self._verifier.check)
+        fitting = self._contract_room().fitting(result.transactions)
+        if len(fitting) < len(result.transactions):
+            # Once more, because of what builds on the rest.
+            result = execute_block(view, head.height + 1, fitting, head.app_hash, self._verifier.check)
         raws = tuple(item.canonical for item in result.transactions)
         # What was left out has no effects: without it the block is the same, and nothing in it is refused.
         whole = replace(result, verdicts=(None,) * len(raws))
@@ -341,23 +383,20 @@ class BlockLifecycle:
         errors = await self._judge(within, Patience.PROPOSAL, _PROCESSING)
         return next((f"transaction {name}: {error}" for name, error in errors.items()), None)
 
-    async def _proposable(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        """Candidates for a block, with a refusal in the place of those whose contracts are left for later."""
-        within = within_block(candidates, self.parameters.contracts.max_per_block)
-        if not any(item.contracts for item in _decoded(within)):
-            return within
-        errors = await self._judge(within, Patience.ADMISSION, _PREPARING)
-        spent = 0.0
-        chosen: list[Candidate] = []
-        for item in within:
-            if isinstance(item, Transaction) and item.contracts:
-                seconds = self._verifier.contracts.seconds(item)
-                if item.id in errors or (spent and spent + seconds > _PROPOSED):
-                    chosen.append(InvalidTransaction("it is left for a later block", rule="block.later"))
-                    continue
-                spent += seconds
-            chosen.append(item)
-        return chosen
+    async def _judged(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Candidates for a block, with a refusal in the place of those whose contracts are not judged in time."""
+        errors = await self._judge(candidates, Patience.ADMISSION, _PREPARING)
+        if not errors:
+            return candidates
+        return [
+            InvalidTransaction("its contracts are not judged", rule="block.later")
+            if isinstance(item, Transaction) and item.id in errors
+            else item
+            for item in candidates
+        ]
+
+    def _contract_room(self) -> "_ContractRoom":
+        return _ContractRoom(self.parameters.contracts.max_per_block, self._verifier.contracts)
 
     async def _judge(
         self, candidates: Sequence[Candidate], patience: Patience, seconds: float
