@@ -15,8 +15,14 @@ from planetmint.storage.sqlite import SqliteStore
 from tests.support.ledger import PUBLIC, SECRET, START
 
 
-async def found_folder(folder: Path, validators: ValidatorSet) -> None:
-    """Found a chain in `folder`, whose blocks are signed by the key of `tests.support.ledger`."""
+async def found_folder(folder: Path, validators: ValidatorSet, parameters: ChainParameters | None = None) -> None:
+    """Found a chain in `folder`, whose blocks are signed by the key of `tests.support.ledger`.
+
+    Args:
+        folder: The data folder of a node.
+        validators: The first set.
+        parameters: The chain's; without contracts where none are given.
+    """
     folder.mkdir(mode=0o700, parents=True)
     value = base64.b64encode(SECRET).decode()
     key = folder / KEY_FILE
@@ -24,7 +30,7 @@ async def found_folder(folder: Path, validators: ValidatorSet) -> None:
         json.dumps({"priv_key": {"type": "tendermint/PrivKeyEd25519", "value": value}}), encoding="utf-8"
     )
     os.chmod(key, 0o600)
-    founding = found_chain("tests", ChainParameters(), validators, START)
+    founding = found_chain("tests", parameters or ChainParameters(), validators, START)
     store = SqliteStore(folder / LEDGER_FILE)
     await store.open()
     try:
