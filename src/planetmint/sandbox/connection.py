@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import NamedTuple, cast
 
 from planetmint.sandbox import frames
 from planetmint.sandbox.engine import EngineKind
@@ -26,60 +27,53 @@ class WorkerLost(Exception):
     """The worker died, fell silent, or could not be started; the message says which."""
 
 
-class WorkerConnection(asyncio.Protocol):
-    """The pool's end of a worker's socket.
+class Reply(NamedTuple):
+    """What came of a job: `frames.ANSWER` or `OVERRUN`, and the worker's report."""
 
-    Attributes:
-        lost: Whether the worker is gone.
-        when_lost: Called once when it goes.
-    """
+    kind: int
+    report: frames.Report
+
+
+class WorkerConnection(asyncio.Protocol):
+    """The pool's end of a worker's socket. One job at a time."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
-        self.lost = False
-        self.when_lost: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._received = bytearray()
+        self._greeting: asyncio.Future[tuple[Layer, ...]] = self._loop.create_future()
+        self._lost: asyncio.Future[None] = self._loop.create_future()
         self._number = 0
-        self._reply: asyncio.Future[tuple[int, bytes]] = self._loop.create_future()
+        self._replied: Callable[[Reply], None] | None = None
         self._heard = self._loop.time()
 
     async def greeting(self) -> tuple[Layer, ...]:
         """The walls that the worker found. Raises WorkerLost with the worker's reason where it cannot work."""
-        done, _ = await asyncio.wait({self._reply}, timeout=START_SECONDS)
+        done, _ = await asyncio.wait({self._greeting}, timeout=START_SECONDS)
         if not done:
             raise WorkerLost(f"a contract worker was not up after {START_SECONDS:g} s")
-        kind, body = self._reply.result()
-        if kind == frames.FAILED:
-            raise WorkerLost(body.decode(errors="replace"))
-        lines = (line.split("\t") for line in body.decode().splitlines())
-        return tuple(Layer(name, active == "1", detail) for name, active, detail in lines)
+        return self._greeting.result()
 
-    async def ask(self, number: int, job: frames.Job, started: Callable[[], None]) -> tuple[int, frames.Report]:
-        """Run a job: ANSWER or OVERRUN, and its report. `started` is called when `cancel` can take effect.
-
-        Raises:
-            WorkerLost: The worker ended or fell silent.
-        """
+    def ask(self, number: int, job: frames.Job, replied: Callable[[Reply], None]) -> None:
+        """Run a job; `replied` is called once, unless the worker is lost before."""
         self._number = number
+        self._replied = replied
         self._heard = self._loop.time()
-        self._reply = reply = self._loop.create_future()
-        if self.lost:
-            raise WorkerLost("the contract worker ended")
         self._send(frames.frame(frames.JOB, number, frames.encode_job(job)))
-        started()
-        while not reply.done():
-            await asyncio.wait({reply}, timeout=SILENCE_SECONDS / 3)
-            if not reply.done() and self._loop.time() - self._heard > SILENCE_SECONDS:
-                raise WorkerLost("the contract worker fell silent")
-        kind, body = reply.result()
-        return kind, frames.decode_report(body)
 
     def cancel(self, number: int) -> None:
-        """End the run of a number, if it still runs."""
-        if not self.lost:
-            self._send(frames.frame(frames.CANCEL, number))
+        """End the run of a number, if it still runs; its reply comes all the same."""
+        self._send(frames.frame(frames.CANCEL, number))
+
+    async def lost(self) -> str:
+        """Wait until the worker ends or falls silent; says which."""
+        while True:
+            await asyncio.wait({self._lost}, timeout=SILENCE_SECONDS / 3)
+            if self._lost.done():
+                return "a contract worker ended" + self.last_words()
+            if self._replied is not None and self._loop.time() - self._heard > SILENCE_SECONDS:
+                return "a contract worker fell silent"
 
     async def end(self) -> None:
         """Kill the process and collect it."""
@@ -91,9 +85,19 @@ class WorkerConnection(asyncio.Protocol):
         if self.process.stderr is not None:
             self.process.stderr.close()
 
+    def last_words(self) -> str:
+        """What the process said on its standard error, as far as it is there already."""
+        if self.process.stderr is None:
+            return ""
+        os.set_blocking(self.process.stderr.fileno(), False)
+        text = b""
+        with contextlib.suppress(OSError):
+            text = os.read(self.process.stderr.fileno(), 4096)
+        lines = text.decode(errors="replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
@@ -105,19 +109,28 @@ class WorkerConnection(asyncio.Protocol):
                 return
             body = bytes(self._received[frames.HEAD.size : end])
             del self._received[:end]
-            if kind != frames.BEAT and number == self._number and not self._reply.done():
-                self._reply.set_result((kind, body))
+            self._take(kind, number, body)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.lost = True
-        if not self._reply.done():
-            self._reply.set_exception(WorkerLost("the contract worker ended" + _last_words(self.process)))
-            self._reply.exception()  # nobody may be waiting
-        self.when_lost()
+        if not self._lost.done():
+            self._lost.set_result(None)
+        if not self._greeting.done():
+            self._greeting.set_exception(WorkerLost("a contract worker ended at its start" + self.last_words()))
+            self._greeting.exception()  # nobody may be waiting
+
+    def _take(self, kind: int, number: int, body: bytes) -> None:
+        if kind == frames.HELLO and not self._greeting.done():
+            lines = (line.split("\t") for line in body.decode().splitlines())
+            self._greeting.set_result(tuple(Layer(name, active == "1", detail) for name, active, detail in lines))
+        elif kind == frames.FAILED and not self._greeting.done():
+            self._greeting.set_exception(WorkerLost(body.decode(errors="replace")))
+        elif kind in (frames.ANSWER, frames.OVERRUN) and number == self._number and self._replied:
+            replied, self._replied = self._replied, None
+            replied(Reply(kind, frames.decode_report(body)))
 
     def _send(self, data: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(data)
+        if self._transport is not None and not self._lost.done():
+            self._transport.write(data)
 
 
 async def start_worker(kind: EngineKind) -> WorkerConnection:
@@ -153,15 +166,3 @@ def _command(kind: EngineKind, descriptor: int) -> list[str]:
     form = "program" if kind.is_program else "library"
     arguments = [str(descriptor), form, str(kind.path), kind.version]
     return [sys.executable, "-S", "-P", "-B", "-m", "planetmint.sandbox.worker", *arguments]
-
-
-def _last_words(process: "subprocess.Popen[bytes]") -> str:
-    """What the process said on its standard error, as far as it is there already."""
-    if process.stderr is None:
-        return ""
-    os.set_blocking(process.stderr.fileno(), False)
-    text = b""
-    with contextlib.suppress(OSError):
-        text = os.read(process.stderr.fileno(), 4096)
-    lines = text.decode(errors="replace").strip().splitlines()
-    return f": {lines[-1]}" if lines else ""

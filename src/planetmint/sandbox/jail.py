@@ -23,6 +23,8 @@ _STACK_BYTES = 8 << 20
 """The same everywhere: what recursion it takes to crash an engine should not depend on the machine."""
 _NICE = 10
 _DESCRIPTORS = 64
+_CHILD_DESCRIPTORS = 4
+"""Of a child: its job, the output, the logs, and the word that it is done."""
 _PROT_EXEC = 4
 _AT_EMPTY_PATH = 0x1000
 
@@ -63,23 +65,23 @@ class Jail:
         self._leave_user()
         self._bind_to_parent()
         self._restrict_files()
-        self._note("system calls", "killed at any call but those for memory and the two pipes")
+        self._note("system calls", "killed at any call but those for memory and its pipes")
 
     def enter_child(self, parent: int) -> None:
-        """Lock a child of the worker down; it can read 0 and write 1 and 2 afterwards, and nothing else."""
+        """Lock a child of the worker down; it can read 0 and write 1 to 3 afterwards, and nothing else."""
         system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-        # Where /proc hides processes (hidepid, systemd's ProtectProc), the worker sees the memory of this one only so.
+        # Where /proc hides processes (hidepid, systemd's ProtectProc), only so the worker sees the memory of this.
         system.prctl(system.PR_SET_DUMPABLE, 1)
         _limit(resource.RLIMIT_NPROC, 0)
         _limit(resource.RLIMIT_STACK, _STACK_BYTES)
         os.nice(_NICE)
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        _limit(resource.RLIMIT_NOFILE, 3)
+        _limit(resource.RLIMIT_NOFILE, _CHILD_DESCRIPTORS)
         if self._no_files is not None:
             self._no_files.enforce()
-        os.closerange(3, _DESCRIPTORS)
+        os.closerange(_CHILD_DESCRIPTORS, _DESCRIPTORS)
         self._filter.load()
 
     def resident_bytes(self, process: int) -> int:
@@ -207,8 +209,8 @@ def _compile_filter() -> system.Filter:
     allow("mprotect", no_code)
     allow("newfstatat", pyseccomp.Arg(3, masked, _AT_EMPTY_PATH, _AT_EMPTY_PATH))
     allow("read", pyseccomp.Arg(0, equal, 0))
-    allow("write", pyseccomp.Arg(0, equal, 1))
-    allow("write", pyseccomp.Arg(0, equal, 2))
+    for descriptor in range(1, _CHILD_DESCRIPTORS):
+        allow("write", pyseccomp.Arg(0, equal, descriptor))
     with open(os.memfd_create("seccomp"), "w+b") as file:
         rules.export_bpf(file)
         file.seek(0)

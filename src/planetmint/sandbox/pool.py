@@ -17,7 +17,7 @@ from planetmint.contracts import ContractCall, EngineAnswer
 from planetmint.ports.contracts import Execution, Patience
 from planetmint.ports.errors import ContractOverrun, ContractsUnavailable
 from planetmint.sandbox import frames
-from planetmint.sandbox.connection import WorkerConnection, WorkerLost, start_worker
+from planetmint.sandbox.connection import Reply, WorkerConnection, WorkerLost, start_worker
 from planetmint.sandbox.engine import EngineKind
 from planetmint.sandbox.layers import Layer
 
@@ -47,21 +47,15 @@ class SandboxLimits:
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _Call:
     """A call that waits or runs."""
 
+    number: int
     job: frames.Job
     result: asyncio.Future[Execution]
     attempts: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """The place of a worker."""
-
-    keeper: asyncio.Task[None] | None = None
     connection: WorkerConnection | None = None
-    """Of a worker that is up."""
+    """While it runs."""
 
 
 class SandboxPool:
@@ -70,9 +64,12 @@ class SandboxPool:
     def __init__(self, kind: EngineKind, limits: SandboxLimits | None = None, workers: int = 2) -> None:
         self._kind = kind
         self._limits = limits or SandboxLimits()
-        self._slots = [_Slot() for _ in range(workers)]
-        self._queue = deque[_Waiting]()
-        self._idle = deque[asyncio.Future[None]]()
+        self._workers = workers
+        self._waiting = deque[_Call]()
+        self._free = deque[WorkerConnection]()
+        self._running: dict[WorkerConnection, _Call] = {}
+        self._up: list[WorkerConnection] = []
+        self._keepers: list[asyncio.Task[None]] = []
         self._numbers = itertools.count(1)
         self._answered = 0
         self._started: asyncio.Future[None] | None = None
@@ -86,12 +83,12 @@ class SandboxPool:
 
     @property
     def width(self) -> int:
-        return len(self._slots)
+        return self._workers
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Processes of the workers that are up."""
-        return tuple(slot.connection.process.pid for slot in self._slots if slot.connection)
+        return tuple(connection.process.pid for connection in self._up)
 
     async def start(self) -> None:
         """Return when the first worker is up; the others follow.
@@ -100,8 +97,7 @@ class SandboxPool:
             ContractsUnavailable: No worker can be started; the message says what to do.
         """
         self._started = asyncio.get_running_loop().create_future()
-        for slot in self._slots:
-            slot.keeper = asyncio.create_task(self._keep(slot), name="contract worker")
+        self._keepers = [asyncio.create_task(self._keep(), name="contract worker") for _ in range(self._workers)]
         try:
             await self._started
         except BaseException:
@@ -112,18 +108,23 @@ class SandboxPool:
         """See `ContractEngine.run`. Raises ContractsUnavailable also before `start` and after `close`."""
         if self._closed or self._started is None:
             raise ContractsUnavailable("the contract workers are not running")
-        waiting = _Waiting(self._job(call, patience), asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._wake_one()
-        return await waiting.result
+        result: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+        waiting = _Call(next(self._numbers), self._job(call, patience), result)
+        self._waiting.append(waiting)
+        self._hand_out()
+        try:
+            return await result
+        except asyncio.CancelledError:
+            if waiting.connection is not None:
+                waiting.connection.cancel(waiting.number)
+            raise
 
     async def close(self) -> None:
         """End all workers and the runs in them; calls that wait get ContractsUnavailable."""
         self._closed = True
-        keepers = [slot.keeper for slot in self._slots if slot.keeper]
-        for keeper in keepers:
+        for keeper in self._keepers:
             keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         self._refuse_all("the contract workers are closed")
 
     def _job(self, call: ContractCall, patience: Patience) -> frames.Job:
@@ -148,108 +149,100 @@ class SandboxPool:
             return 4 * limits.seconds, 2 * limits.memory_bytes
         return 0.0, 0
 
-    async def _keep(self, slot: _Slot) -> None:
-        """Keep a worker in a slot until the pool is closed."""
+    async def _keep(self) -> None:
+        """Keep one worker until the pool is closed."""
         backoff = _FIRST_BACKOFF
         while True:
             answered = self._answered
             try:
-                await self._serve(slot)
+                reason = await self._worker_life()
+                _log.warning("contract worker lost", reason=reason)
             except WorkerLost as error:
-                self._report_loss(str(error))
+                self._report_failed_start(str(error))
             if self._answered != answered:
                 backoff = _FIRST_BACKOFF
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, _LAST_BACKOFF)
 
-    async def _serve(self, slot: _Slot) -> None:
-        """Start a worker and hand it calls as long as it lives. Raises WorkerLost."""
+    async def _worker_life(self) -> str:
+        """Start a worker and let it take calls as long as it lives; says why it ended.
+
+        Raises:
+            WorkerLost: It did not come up.
+        """
         connection = await start_worker(self._kind)
+        reason = "the contract workers are closed"
         try:
             layers = await connection.greeting()
-            slot.connection = connection
+            self._up.append(connection)
             self._report_start(layers)
-            while True:
-                await self._answer(connection, await self._next(connection))
+            self._free.append(connection)
+            self._hand_out()
+            reason = await connection.lost()
         finally:
-            slot.connection = None
+            self._forget(connection, reason)
             await connection.end()
+        return reason
 
-    async def _next(self, connection: WorkerConnection) -> _Waiting:
-        """The call that waits longest. Raises WorkerLost when the worker goes while there is none."""
-        while not connection.lost:
-            while self._queue:
-                waiting = self._queue.popleft()
-                if not waiting.result.done():
-                    return waiting
-            wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            connection.when_lost = functools.partial(_set, wake)
-            self._idle.append(wake)
-            try:
-                await wake
-            finally:
-                if wake in self._idle:
-                    self._idle.remove(wake)
-        self._wake_one()
-        raise WorkerLost("a contract worker ended while it had nothing to do")
+    def _hand_out(self) -> None:
+        """Give the calls that wait longest to the workers that are free."""
+        while self._waiting and self._free:
+            call = self._waiting.popleft()
+            if call.result.done():
+                continue  # cancelled
+            connection = self._free.popleft()
+            self._running[connection] = call
+            call.connection = connection
+            connection.ask(call.number, call.job, functools.partial(self._take_reply, connection))
 
-    async def _answer(self, connection: WorkerConnection, waiting: _Waiting) -> None:
-        number = next(self._numbers)
-
-        def started() -> None:
-            waiting.result.add_done_callback(
-                lambda _: connection.cancel(number) if waiting.result.cancelled() else None
-            )
-
-        try:
-            kind, report = await connection.ask(number, waiting.job, started)
-        except BaseException as error:
-            self._put_back(waiting, error)
-            raise
+    def _take_reply(self, connection: WorkerConnection, reply: Reply) -> None:
+        call = self._running.pop(connection)
+        call.connection = None
         self._answered += 1
-        if waiting.result.done():
+        self._free.append(connection)
+        self._hand_out()
+        if call.result.done():
             return
-        if kind == frames.ANSWER:
+        report = reply.report
+        if reply.kind == frames.ANSWER:
             answer = EngineAnswer(report.output, report.logs)
-            waiting.result.set_result(Execution(answer, report.cpu, report.memory))
+            call.result.set_result(Execution(answer, report.cpu, report.memory))
         else:
-            waiting.result.set_exception(ContractOverrun(report.output.decode()))
+            call.result.set_exception(ContractOverrun(report.output.decode()))
 
-    def _put_back(self, waiting: _Waiting, error: BaseException) -> None:
-        """A worker went while it ran a contract: the contract is tried once more, then it is blamed."""
-        waiting.attempts += 1
-        if waiting.result.done():
+    def _forget(self, connection: WorkerConnection, reason: str) -> None:
+        """A worker is gone. A contract that ran in it is tried once more in another, then it is blamed."""
+        for kept in (self._up, self._free):
+            if connection in kept:
+                kept.remove(connection)
+        call = self._running.pop(connection, None)
+        if call is None:
             return
-        if waiting.attempts >= _ATTEMPTS:
-            waiting.result.set_exception(ContractOverrun(f"{waiting.attempts} workers were lost with it: {error}"))
-            return
-        self._queue.appendleft(waiting)
-        self._wake_one()
-
-    def _wake_one(self) -> None:
-        if self._idle:
-            _set(self._idle.popleft())
+        call.connection = None
+        call.attempts += 1
+        if self._closed:
+            self._waiting.append(call)
+        elif call.attempts < _ATTEMPTS:
+            self._waiting.appendleft(call)
+            self._hand_out()
+        elif not call.result.done():
+            call.result.set_exception(ContractOverrun(f"{call.attempts} workers were lost with it: {reason}"))
 
     def _report_start(self, layers: tuple[Layer, ...]) -> None:
         self.layers = self.layers or layers
         if self._started is not None and not self._started.done():
             self._started.set_result(None)
 
-    def _report_loss(self, reason: str) -> None:
-        """Calls do not wait for a worker that may never come."""
-        _log.warning("contract worker lost", reason=reason)
+    def _report_failed_start(self, reason: str) -> None:
+        """Calls do not wait where no worker is left and none can be started."""
+        _log.warning("contract worker did not start", reason=reason)
         if self._started is not None and not self._started.done():
             self._started.set_exception(ContractsUnavailable(reason))
-        if not self.pids:
+        if not self._up:
             self._refuse_all(reason)
 
     def _refuse_all(self, reason: str) -> None:
-        while self._queue:
-            waiting = self._queue.popleft()
-            if not waiting.result.done():
-                waiting.result.set_exception(ContractsUnavailable(reason))
-
-
-def _set(wake: asyncio.Future[None]) -> None:
-    if not wake.done():
-        wake.set_result(None)
+        while self._waiting:
+            call = self._waiting.popleft()
+            if not call.result.done():
+                call.result.set_exception(ContractsUnavailable(reason))

@@ -6,7 +6,6 @@ jail before its contract comes, so that nobody waits for the fork. Nothing a con
 the worker: it only reads two pipes, a clock and a number of pages.
 """
 
-import contextlib
 import gc
 import os
 import re
@@ -15,6 +14,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn, Protocol
 
 from planetmint.sandbox import frames
@@ -24,8 +24,8 @@ from planetmint.sandbox.zenroom import Library, configuration
 _CONTROL = 3
 _WATCH_MS = 4
 _CHUNK = 1 << 16
-_DONE = 77
-"""Exit code of a child whose engine returned; an engine that ends its process has another."""
+_DONE = b"d"
+"""What a child says when its engine has returned, because its end takes a while longer."""
 _PROBE_SECONDS = 20.0
 
 _VERSION = re.compile(rb"Release version: v?([0-9A-Za-z][0-9A-Za-z.+_-]*)")
@@ -57,6 +57,7 @@ class _Child(NamedTuple):
     job: int
     output: int
     logs: int
+    done: int
 
 
 class _Channel:
@@ -117,6 +118,8 @@ class Worker:
         self._channel = channel
         self._pid = os.getpid()
         self._spare: _Child | None = None
+        self._ending = set[int]()
+        """Children that are killed but not collected yet: that takes a moment, and nobody waits for it."""
 
     def prepare(self) -> None:
         """Have a child ready for the next contract."""
@@ -126,29 +129,40 @@ class Worker:
     def serve(self) -> NoReturn:
         while True:
             self.prepare()
+            self._collect_ended()
             kind, number, body = self._channel.receive()
-            if kind != frames.JOB:
-                continue  # the cancellation of a run that is over
-            try:
-                report = self.run(number, frames.decode_job(body))
-            except Overrun as overrun:
-                report = frames.Report(0.0, 0, str(overrun).encode(), b"")
-                self._channel.send(frames.OVERRUN, number, frames.encode_report(report))
-            else:
-                self._channel.send(frames.ANSWER, number, frames.encode_report(report))
+            if kind == frames.JOB:  # else the cancellation of a run that is over
+                self._run(number, frames.decode_job(body), self._channel.send)
 
-    def run(self, number: int, job: frames.Job) -> frames.Report:
-        """Run one contract. Raises Overrun; whatever happens, its child is gone and its pipes are closed."""
-        child = self._take()
-        run = _Run(child, job, number, self._channel, self._jail)
+    def try_out(self, job: frames.Job) -> tuple[int, frames.Report]:
+        """Run a contract of our own: ANSWER or OVERRUN, and its report."""
+        answers = []
+        self._run(0, job, lambda kind, _, body: answers.append((kind, frames.decode_report(body))))
+        return answers[0]
+
+    def _run(self, number: int, job: frames.Job, answer: Callable[[int, int, bytes], None]) -> None:
+        """Run one contract and answer."""
+        run = _Run(self._take(), job, number, self._channel, self._jail)
         try:
             run.hand_over()
             self.prepare()
-            run.follow()
+            report = run.follow()
+        except Overrun as overrun:
+            report = frames.Report(0.0, 0, str(overrun).encode(), b"")
+            answer(frames.OVERRUN, number, frames.encode_report(report))
+        else:
+            answer(frames.ANSWER, number, frames.encode_report(report))
         finally:
-            run.close()
-            status, usage = _end(child.process)
-        return run.report(status, usage)
+            self._ending.update(run.end())
+
+    def _collect_ended(self) -> None:
+        """Collect ended children until the next frame comes."""
+        poll = select.poll()
+        poll.register(_CONTROL, select.POLLIN)
+        while self._ending:
+            self._ending = {process for process in self._ending if os.waitpid(process, os.WNOHANG)[0] == 0}
+            if self._ending and poll.poll(1):
+                return
 
     def _take(self) -> _Child:
         """The spare child; another one if somebody ended it meanwhile."""
@@ -161,33 +175,36 @@ class Worker:
                 os.close(pipe)
 
     def _fork(self) -> _Child:
-        (job_in, job), (output, output_in), (logs, logs_in) = os.pipe(), os.pipe(), os.pipe()
+        theirs, job = os.pipe()
+        pipes = [os.pipe() for _ in range(3)]
         process = os.fork()
         if process == 0:
-            self._become_child(job_in, output_in, logs_in)
-        for pipe in (job_in, output_in, logs_in):
-            os.close(pipe)
-        for pipe in (job, output, logs):
+            self._become_child((theirs, *(inner for _, inner in pipes)))
+        os.close(theirs)
+        for _, inner in pipes:
+            os.close(inner)
+        child = _Child(process, job, *(outer for outer, _ in pipes))
+        for pipe in child[1:]:
             os.set_blocking(pipe, False)
-        return _Child(process, job, output, logs)
+        return child
 
-    def _become_child(self, job: int, output: int, logs: int) -> NoReturn:
-        code = 1
+    def _become_child(self, pipes: tuple[int, ...]) -> NoReturn:
+        """Take the descriptors 0 to 3, go to jail, wait for a contract and run it."""
         try:
-            for source, target in ((job, 0), (output, 1), (logs, 2)):
+            for target, source in enumerate(pipes):
                 os.dup2(source, target)
             self._engine.warm()
             self._jail.enter_child(self._pid)
             received = []
             while chunk := os.read(0, _CHUNK):
                 received.append(chunk)
-            task = frames.decode_job(b"".join(received))
-            self._engine.execute(task.script, configuration(task.seed), task.keys, task.data)
-            code = _DONE
+            job = frames.decode_job(b"".join(received))
+            self._engine.execute(job.script, configuration(job.seed), job.keys, job.data)
+            os.write(3, _DONE)
         except OSError as error:
             os.write(2, str(error).encode())
         finally:
-            os._exit(code)
+            os._exit(0)
 
 
 class _Run:
@@ -202,10 +219,12 @@ class _Run:
         self._clock = (~child.process << 3) | 2
         """The kernel's number for the processor time of that process."""
         self._open = set(child[1:])
+        self._collected = False
         self._parts: dict[int, list[bytes]] = {child.output: [], child.logs: []}
         self._sizes = {child.output: 0, child.logs: 0}
-        self._base_memory = self._memory() or 0
-        self._base_time = self._time() or 0.0
+        self._base_time = self._time()
+        self._base_memory = 0
+        self._memory = 0
         self._started = self._beaten = time.monotonic()
 
     def hand_over(self) -> None:
@@ -218,64 +237,76 @@ class _Run:
         poll.register(self._child.job, select.POLLOUT)
         poll.register(_CONTROL, select.POLLIN)
         while rest:
-            with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            try:
                 rest = rest[os.write(self._child.job, rest) :]
-                continue
-            for descriptor, event in poll.poll(_WATCH_MS):
-                if descriptor == self._child.job and event & select.POLLERR:
-                    rest = memoryview(b"")  # the child is gone; `follow` finds out why
-                if descriptor == _CONTROL:
+            except BlockingIOError:
+                if any(descriptor == _CONTROL for descriptor, _ in poll.poll(_WATCH_MS)):
                     self._heed()
-            self._watch()
+                self._watch_time()
+            except BrokenPipeError:
+                break  # the child is gone; `follow` finds out why
         self._close(self._child.job)
 
-    def follow(self) -> None:
-        """Read what the child prints until it ends. Raises Overrun."""
+    def follow(self) -> frames.Report:
+        """Read what the child prints until it is done. Raises Overrun."""
+        self._base_memory = self._memory = self._resident()
         poll = select.poll()
-        for descriptor in (*self._parts, _CONTROL):
+        for descriptor in (self._child.output, self._child.logs, self._child.done, _CONTROL):
             poll.register(descriptor, select.POLLIN)
-        open_pipes = len(self._parts)
-        watch_at = time.monotonic()
-        while open_pipes:
+        watched = time.monotonic()
+        while True:
             for descriptor, _ in poll.poll(_WATCH_MS):
+                if descriptor == self._child.done:
+                    return self._finish()
                 if descriptor == _CONTROL:
                     self._heed()
                 elif not self._read(descriptor):
                     poll.unregister(descriptor)
-                    open_pipes -= 1
-            if time.monotonic() - watch_at >= _WATCH_MS / 1000 and open_pipes:
-                self._watch()
-                watch_at = time.monotonic()
+            if time.monotonic() - watched >= _WATCH_MS / 1000:
+                self._watch_time()
+                self._watch_memory()
+                watched = time.monotonic()
 
-    def report(self, status: int, usage: resource.struct_rusage) -> frames.Report:
-        """What came of it. Raises Overrun where the child did not come to its end by itself."""
-        output, logs = (b"".join(parts) for parts in self._parts.values())
-        if os.WIFSIGNALED(status):
-            raise Overrun(_signal_text(os.WTERMSIG(status)))
-        if os.WEXITSTATUS(status) != _DONE:
-            raise Overrun(
-                f"the contract ended the engine's process with code {os.WEXITSTATUS(status)}{_tail(logs)}"
-            )
-        if not output and _SHORT_OF_MEMORY.search(logs):
-            raise Overrun("the contract needs more memory than this machine has")
-        cpu = max(usage.ru_utime + usage.ru_stime - self._base_time, 0.0)
-        return frames.Report(cpu, usage.ru_maxrss * 1024, output, logs)
-
-    def close(self) -> None:
-        """Close what is still open of the pipes; their numbers may be in use again for the next child."""
+    def end(self) -> set[int]:
+        """Kill the child, wherever it is, and close what is open of its pipes; the process to collect, if any."""
         for descriptor in tuple(self._open):
             self._close(descriptor)
+        if self._collected:
+            return set()
+        os.kill(self._child.process, signal.SIGKILL)
+        return {self._child.process}
+
+    def _finish(self) -> frames.Report:
+        """What came of it. Raises Overrun where the engine did not return."""
+        cpu = self._time() - self._base_time
+        memory = max(self._memory, self._resident())
+        said = os.read(self._child.done, 1)
+        for descriptor in self._parts:
+            while self._read(descriptor, last=True):
+                pass
+        output, logs = (b"".join(parts) for parts in self._parts.values())
+        if said != _DONE:
+            raise Overrun(_end_text(self._collect(), logs))
+        if not output and _SHORT_OF_MEMORY.search(logs):
+            raise Overrun("the contract needs more memory than this machine has")
+        return frames.Report(max(cpu, 0.0), memory, output, logs)
+
+    def _collect(self) -> int:
+        """The status with which the child ended; killed unless it is on its way out already."""
+        os.kill(self._child.process, signal.SIGKILL)
+        self._collected = True
+        return os.waitpid(self._child.process, 0)[1]
 
     def _close(self, descriptor: int) -> None:
-        self._open.remove(descriptor)
+        self._open.remove(descriptor)  # its number may be in use again soon, for a pipe of the next child
         os.close(descriptor)
 
-    def _read(self, descriptor: int) -> bool:
-        """Take what is in a pipe; False at its end."""
+    def _read(self, descriptor: int, last: bool = False) -> bool:
+        """Take what is in a pipe; False at its end, and where nothing is in it after the child was done."""
         try:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
-            return True
+            return not last
         self._parts[descriptor].append(data)
         self._sizes[descriptor] += len(data)
         if self._sizes[descriptor] > self._job.output:
@@ -286,40 +317,42 @@ class _Run:
         if self._channel.cancelled(self._number):
             raise Overrun("the run was cancelled")
 
-    def _watch(self) -> None:
+    def _watch_time(self) -> None:
         now = time.monotonic()
         if now - self._beaten >= frames.BEAT_SECONDS:
             self._channel.send(frames.BEAT, self._number)
             self._beaten = now
         if self._job.wall and now - self._started > self._job.wall:
             raise Overrun(f"the contract was not done after {self._job.wall:g} s")
-        used = self._time()
-        if self._job.cpu and used is not None and used - self._base_time > self._job.cpu:
+        if self._job.cpu and self._time() - self._base_time > self._job.cpu:
             raise Overrun(f"the contract needs more than {self._job.cpu:g} s of processor time")
-        memory = self._memory() if self._job.memory else None
-        if memory is not None and memory - self._base_memory > self._job.memory:
+
+    def _watch_memory(self) -> None:
+        self._memory = max(self._memory, self._resident())
+        if self._job.memory and self._memory - self._base_memory > self._job.memory:
             raise Overrun(f"the contract needs more than {self._job.memory:,} bytes of memory")
 
-    def _time(self) -> float | None:
-        with contextlib.suppress(OSError):
+    def _time(self) -> float:
+        """Processor time of the child so far; 0 where it is gone."""
+        try:
             return time.clock_gettime(self._clock)
-        return None
+        except OSError:
+            return 0.0
 
-    def _memory(self) -> int | None:
-        with contextlib.suppress(OSError, IndexError):
+    def _resident(self) -> int:
+        """Memory of the child in bytes; 0 where it is gone."""
+        try:
             return self._jail.resident_bytes(self._child.process)
-        return None
+        except (OSError, IndexError):
+            return 0
 
 
-def _end(process: int) -> tuple[int, resource.struct_rusage]:
-    """Kill a child, unless it is on its way out already, and collect it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
-    _, status, usage = os.wait4(process, 0)
-    return status, usage
-
-
-def _signal_text(number: int) -> str:
+def _end_text(status: int, logs: bytes) -> str:
+    """Why a child ended before its engine returned."""
+    if not os.WIFSIGNALED(status):
+        lines = logs.decode(errors="replace").strip().splitlines()
+        return f"the contract ended the engine's process{': ' + lines[-1][:200] if lines else ''}"
+    number = os.WTERMSIG(status)
     name = signal.Signals(number).name
     if number == signal.SIGSYS:
         return f"the contract made the engine ask the system for something that is denied ({name})"
@@ -328,11 +361,6 @@ def _signal_text(number: int) -> str:
     if number == signal.SIGKILL:
         return f"the contract's process was ended from outside ({name})"
     return f"the contract made the engine crash ({name})"
-
-
-def _tail(logs: bytes) -> str:
-    lines = logs.decode(errors="replace").strip().splitlines()
-    return f": {lines[-1][:200]}" if lines else ""
 
 
 def _load(kind: str, path: str) -> Engine:
@@ -349,10 +377,9 @@ def _probe(worker: Worker, version: str) -> None:
     job = frames.Job(
         0, _PROBE_SECONDS, 0, _CHUNK, bytes(64), b"Given nothing\nThen print the string 'ok'\n", b"{}", None
     )
-    try:
-        report = worker.run(0, job)
-    except Overrun as overrun:
-        raise JailError(f"a trial run failed in the sandbox: {overrun}") from overrun
+    kind, report = worker.try_out(job)
+    if kind == frames.OVERRUN:
+        raise JailError(f"a trial run failed in the sandbox: {report.output.decode()}")
     if report.output.strip() != b'{"output":["ok"]}':
         raise JailError(f"a trial run printed {report.output[:200]!r}, {report.logs[-500:]!r}")
     found = _VERSION.search(report.logs)
