@@ -33,7 +33,6 @@ from planetmint.runtime.settings import Settings
 
 Modes = tuple[ZenroomMode | None, ScriptMode | None]
 
-_WIDTH = 16
 _LONGEST = 2_000
 
 
@@ -181,7 +180,6 @@ def _trial(trial: Trial) -> JsonObject:
         "messages": messages,
         "output": execution.answer.output.decode("utf-8", "replace"),
         "seconds": round(execution.cpu, 6),
-        "took": effort(execution),
     }
 
 
@@ -204,7 +202,8 @@ def _error(error: InvalidTransaction | ContractError | None) -> JsonObject | Non
 def _page(document: JsonObject) -> str:
     lines = _contract_lines(document) if "bounds" in document else _transaction_lines(document)
     lines.append(("verdict", _verdict(document)))
-    return "\n".join(f"{name:<{_WIDTH}}{value}".rstrip() for name, value in lines)
+    width = max(len(name) for name, _ in lines) + 2
+    return "\n".join(f"{name:<{width}}{value}".rstrip() for name, value in lines)
 
 
 def _contract_lines(document: JsonObject) -> list[tuple[str, JsonValue]]:
@@ -238,7 +237,11 @@ def _transaction_lines(document: JsonObject) -> list[tuple[str, JsonValue]]:
 
 def _trial_lines(item: JsonObject) -> list[tuple[str, JsonValue]]:
     error = item["error"]
-    lines: list[tuple[str, JsonValue]] = [(str(item["field"]), item.get("took", "stopped"))]
+    seconds, memory = item.get("seconds"), item.get("memory_bytes")
+    took = "stopped"
+    if isinstance(seconds, float) and isinstance(memory, int):
+        took = effort(seconds, memory)
+    lines: list[tuple[str, JsonValue]] = [(str(item["field"]), took)]
     if not isinstance(error, dict):
         return lines
     lines.append(("  refused", error["reason"]))

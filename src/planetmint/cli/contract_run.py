@@ -138,9 +138,9 @@ def printable(text: bytes) -> list[str]:
     return ["".join(one if one.isprintable() else " " for one in line).rstrip() for line in lines]
 
 
-def effort(execution: Execution) -> str:
+def effort(seconds: float, memory: int) -> str:
     """What a run took, in words."""
-    return f"{execution.cpu * 1000:.1f} ms of processor time, {execution.memory / (1 << 20):.1f} MiB of memory"
+    return f"{seconds * 1000:.1f} ms of processor time, {memory / (1 << 20):.1f} MiB of memory"
 
 
 async def _run(settings: Settings, kind: EngineKind, call: ContractCall, patience: Patience) -> Execution:
@@ -156,7 +156,7 @@ def _print(kind: EngineKind, execution: Execution, failed: InvalidTransaction | 
     output = execution.answer.output
     for line in printable(execution.answer.logs):
         say(line)
-    say(f"{kind.name}: {effort(execution)}")
+    say(f"{kind.name}: {effort(execution.cpu, execution.memory)}")
     sys.stdout.flush()
     sys.stdout.buffer.write(output if output.endswith(b"\n") or not output else output + b"\n")
     sys.stdout.buffer.flush()

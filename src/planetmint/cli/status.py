@@ -12,10 +12,11 @@ from planetmint.cli.engine_client import ask_engine
 from planetmint.cli.node_client import NodeClient
 from planetmint.model.block import BlockHeader, Founding
 from planetmint.model.election import ChainRecord
-from planetmint.model.json import JsonObject
+from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.validator import ValidatorSet
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import StateReads
+from planetmint.runtime.contracts import why_not
 from planetmint.runtime.reading import reading_store
 from planetmint.runtime.services import engine_rpc
 from planetmint.runtime.settings import ConfigurationError, Settings, TarantoolSettings
@@ -130,6 +131,7 @@ def _document(
         "version": __version__,
         "node": _node(settings, health),
         "chain": None if ledger is None else _chain(ledger),
+        "contracts": None if ledger is None else _contracts(settings, ledger),
         "engine": _engine_document(settings, engine),
         "database": _database(settings, ledger, reason),
     }
@@ -161,6 +163,16 @@ def _chain(ledger: Ledger) -> JsonObject:
         "migration_waits": not chain.synced,
         "time": datetime.fromtimestamp(head.time // _NANOSECONDS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "validators": [validator.to_json() for validator in ledger.validators],
+    }
+
+
+def _contracts(settings: Settings, ledger: Ledger) -> JsonObject:
+    contracts = ledger.founding.parameters.contracts
+    return {
+        "detail": why_not(ledger.founding.parameters, settings),
+        "engine": contracts.engine,
+        "scripts": contracts.scripts,
+        "zenroom": contracts.zenroom,
     }
 
 
@@ -218,6 +230,7 @@ def _page(document: JsonObject) -> str:
         lines += [(name.replace("_", " "), chain[name]) for name in ("chain_id", "height")]
         lines += [("time", f"{chain['time']} (of the newest block)"), ("app hash", chain["app_hash"])]
         lines.append(("migration", chain["migration"]))
+        lines += _contract_lines(document["contracts"])
         validators = chain["validators"]
         assert isinstance(validators, list)
         for number, item in enumerate(validators[:_MOST_VALIDATORS]):
@@ -227,6 +240,16 @@ def _page(document: JsonObject) -> str:
             text = f"{key['value']} power {item['voting_power']}"
             lines.append(("" if number else f"validators ({len(validators)})", text))
     return "\n".join(f"{name:<16}{value}".rstrip() for name, value in lines)
+
+
+def _contract_lines(contracts: JsonValue) -> list[tuple[str, JsonValue]]:
+    if not isinstance(contracts, dict):
+        return []
+    if contracts["zenroom"] == contracts["scripts"] == "off":
+        return [("contracts", "off")]
+    modes = f"{contracts['engine']}, conditions {contracts['zenroom']}, scripts {contracts['scripts']}"
+    lines: list[tuple[str, JsonValue]] = [("contracts", modes)]
+    return [*lines, ("", contracts["detail"])] if contracts["detail"] else lines
 
 
 def _engine_line(engine: JsonObject) -> str:
