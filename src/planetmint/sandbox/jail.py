@@ -76,13 +76,17 @@ class Jail:
         system.prctl(system.PR_SET_DUMPABLE, 1)
         _limit(resource.RLIMIT_NPROC, 0)
         _limit(resource.RLIMIT_STACK, _STACK_BYTES)
-        os.nice(_NICE)
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         _limit(resource.RLIMIT_NOFILE, _CHILD_DESCRIPTORS)
         if self._no_files is not None:
             self._no_files.enforce()
         os.closerange(_CHILD_DESCRIPTORS, _DESCRIPTORS)
         self._filter.load()
+
+    @staticmethod
+    def step_back() -> None:
+        """Leave the processor to the node where both want it."""
+        os.nice(_NICE)
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def resident_bytes(self, process: int) -> int:
         """Memory of a child. Raises OSError when it is gone."""

@@ -132,17 +132,19 @@ class Worker:
             self._collect_ended()
             kind, number, body = self._channel.receive()
             if kind == frames.JOB:  # else the cancellation of a run that is over
-                self._run(number, frames.decode_job(body), self._channel.send)
+                self._run(number, body, self._channel.send)
 
     def try_out(self, job: frames.Job) -> tuple[int, frames.Report]:
         """Run a contract of our own: ANSWER or OVERRUN, and its report."""
         answers = []
-        self._run(0, job, lambda kind, _, body: answers.append((kind, frames.decode_report(body))))
+        self._run(
+            0, frames.encode_job(job), lambda kind, _, body: answers.append((kind, frames.decode_report(body)))
+        )
         return answers[0]
 
-    def _run(self, number: int, job: frames.Job, answer: Callable[[int, int, bytes], None]) -> None:
+    def _run(self, number: int, body: bytes, answer: Callable[[int, int, bytes], None]) -> None:
         """Run one contract and answer."""
-        run = _Run(self._take(), job, number, self._channel, self._jail)
+        run = _Run(self._take(), body, number, self._channel, self._jail)
         try:
             run.hand_over()
             self.prepare()
@@ -193,6 +195,7 @@ class Worker:
         try:
             for target, source in enumerate(pipes):
                 os.dup2(source, target)
+            self._jail.step_back()
             self._engine.warm()
             self._jail.enter_child(self._pid)
             received = []
@@ -210,9 +213,10 @@ class Worker:
 class _Run:
     """One child at work."""
 
-    def __init__(self, child: _Child, job: frames.Job, number: int, channel: _Channel, jail: Jail) -> None:
+    def __init__(self, child: _Child, body: bytes, number: int, channel: _Channel, jail: Jail) -> None:
         self._child = child
-        self._job = job
+        self._body = body
+        self._job = frames.decode_job(body)
         self._number = number
         self._channel = channel
         self._jail = jail
@@ -232,7 +236,7 @@ class _Run:
         if self._job.cpu:
             seconds = int(self._job.cpu + self._base_time) + 3  # should this process ever be stopped
             resource.prlimit(self._child.process, resource.RLIMIT_CPU, (seconds, seconds))
-        rest = memoryview(frames.encode_job(self._job))
+        rest = memoryview(self._body)
         poll = select.poll()
         poll.register(self._child.job, select.POLLOUT)
         poll.register(_CONTROL, select.POLLIN)

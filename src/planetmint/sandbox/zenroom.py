@@ -12,7 +12,10 @@ from collections.abc import Callable
 _TOP_PAD, _TRIM_THRESHOLD, _MMAP_THRESHOLD = -2, -1, -3
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
 _FULLY_BUFFERED = 0
-_WARM_BYTES = 6 << 20
+_PERTURB = -6
+_BLANK = 255
+"""Memory that is given out reads as zeros (see `connection`); the warmed block must stay zero when it is freed."""
+_WARM_BYTES = 2 << 20
 """Heap that a fresh engine uses, about: touched ahead of the contract."""
 
 
@@ -34,7 +37,7 @@ class Library:
 
     def tune(self) -> None:
         """Let the heap grow in large steps and never shrink: a run's process ends with it."""
-        self._libc.mallopt(_TOP_PAD, _WARM_BYTES)
+        self._libc.mallopt(_TOP_PAD, 2 * _WARM_BYTES)
         self._libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
         self._libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
         self._ranges = _mapped(self._path)
@@ -43,9 +46,11 @@ class Library:
         """Take the page faults of a run in advance, which cost a fifth of its time otherwise."""
         for start, size, writable in self._ranges:
             self._libc.madvise(start, size, _POPULATE_WRITE if writable else _POPULATE_READ)
+        self._libc.mallopt(_PERTURB, 0)
         block = self._libc.malloc(_WARM_BYTES)
         ctypes.memset(block, 0, _WARM_BYTES)
         self._libc.free(block)
+        self._libc.mallopt(_PERTURB, _BLANK)
         for stream in ("stdout", "stderr"):
             file = ctypes.c_void_p.in_dll(self._libc, stream)
             self._libc.setvbuf(file, None, _FULLY_BUFFERED, 1 << 16)
@@ -62,12 +67,12 @@ def configuration(seed: bytes) -> bytes:
 
 
 def _mapped(path: str) -> list[tuple[int, int, bool]]:
-    """What a run touches: all that can be written in this process, and the library. Start, bytes, writable."""
+    """What a run touches: the library, the heap and the stack. Start, bytes, writable."""
     found = []
     with open("/proc/self/maps") as maps:
         for line in maps:
             span, rights, *_ = line.split()
-            if rights.startswith("rw-p") or ("r" in rights and line.rstrip().endswith(path)):
+            if "r" in rights and line.rstrip().endswith((path, "[heap]", "[stack]")):
                 start, end = (int(part, 16) for part in span.split("-"))
                 found.append((start, end - start, "w" in rights))
     return found
