@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from planetmint.app import BlockLifecycle, CommittedFeed, Ledger, SignatureCache, Verifier
+from planetmint.app.contracts import ContractJudge
 from planetmint.consensus.cometbft import CometEngine, Genesis
 from planetmint.consensus.cometbft import abci_pb2 as pb
 from planetmint.consensus.cometbft.framing import FrameReader, frame
@@ -30,7 +31,14 @@ from tests.support.ledger import PUBLIC, START
 SECOND = 1_000_000_000
 PROPOSER = sha256(PUBLIC).digest()[:20]
 CHAIN = "abci-tests"
-APP_STATE = json.dumps(Genesis(ChainParameters()).to_json()).encode()
+
+
+def app_state(parameters: ChainParameters) -> bytes:
+    """What a genesis says to the application."""
+    return json.dumps(Genesis(parameters).to_json()).encode()
+
+
+APP_STATE = app_state(ChainParameters())
 
 
 class Refused(Exception):
@@ -327,9 +335,10 @@ class CometNode:
     rpc: RpcServer
     blocks: list[BlockEvents]
     comet: FakeComet | None = None
+    genesis: pb.Request | None = None
 
     async def connect(self, *, genesis: pb.Request | None = None) -> FakeComet:
-        self.comet = await FakeComet.connect(self.engine.address, genesis=genesis)
+        self.comet = await FakeComet.connect(self.engine.address, genesis=genesis or self.genesis)
         return self.comet
 
     async def ready(self) -> FakeComet:
@@ -352,11 +361,13 @@ async def comet_node(
     snapshots: Snapshots | None = None,
     connect: bool = True,
     commit_timeout: float = 5.0,
+    parameters: ChainParameters | None = None,
+    contracts: ContractJudge | None = None,
 ) -> AsyncIterator[CometNode]:
     """A node over `store` (memory by default), with our own engine connected unless `connect` is false."""
     store = store or MemoryStore()
     await store.open()
-    verifier = Verifier(SignatureCache(10_000), threads=1)
+    verifier = Verifier(SignatureCache(10_000), threads=1, contracts=contracts)
     feed = CommittedFeed(store)
     lifecycle = BlockLifecycle(store, feed, verifier)
     await lifecycle.load()
@@ -366,7 +377,8 @@ async def comet_node(
     app = Ledger(store, feed, lifecycle, engine, verifier, commit_timeout=commit_timeout)
     blocks: list[BlockEvents] = []
     feed.attach(blocks.append)
-    node = CometNode(store, feed, lifecycle, engine, app, rpc, blocks)
+    genesis = None if parameters is None else init_chain(app_state=app_state(parameters))
+    node = CometNode(store, feed, lifecycle, engine, app, rpc, blocks, genesis=genesis)
     await engine.start(lifecycle)
     try:
         if connect:

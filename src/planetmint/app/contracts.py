@@ -310,7 +310,7 @@ class ContractJudge:
         if run is None:
             if self._closed:
                 return self._not_run(_STOPPING)
-            if patience is Patience.ADMISSION and self._turns.waiting >= self._most_waiting:
+            if patience is Patience.ADMISSION and len(self._runs) >= self.width + self._most_waiting:
                 return self._not_run("the contracts of too many transactions wait already")
             run = self._runs[transaction.id] = self._run(patience, transaction.id)
             run.task = asyncio.get_running_loop().create_task(self._decide(transaction, run))
