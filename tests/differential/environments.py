@@ -49,6 +49,16 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+_ENGINE = "zenroom==3.16.1"
+
+CONTRACTS: Mapping[str, tuple[str, ...]] = {
+    "contracts1": ("planetmint-transactions==0.7.0", "planetmint-cryptoconditions==1.1.2", _ENGINE),
+    "contracts2": ("planetmint-transactions==0.8.4", "planetmint-cryptoconditions==1.2.2", _ENGINE),
+}
+"""The same packages beside an engine: what they ask for contains none (transactions 6)."""
+
+_ALL = {**PACKAGES, **CONTRACTS}
+
 
 class EnvironmentFailed(Exception):
     """An environment could not be made; the message ends with what the installer said."""
@@ -68,7 +78,7 @@ def interpreter(name: str) -> Path:
 
 
 def make_all() -> dict[str, Path]:
-    """Every environment's Python by name; missing ones are made side by side."""
+    """The Python of every environment without contracts by name; missing ones are made side by side."""
     with ThreadPoolExecutor(len(PACKAGES)) as pool:
         return dict(zip(PACKAGES, pool.map(interpreter, PACKAGES), strict=True))
 
@@ -86,7 +96,7 @@ def _make(folder: Path, name: str) -> None:
         "--no-deps",
     ]
     _run([*pip, *BUILD_TOOLS])
-    _run([*pip, "--no-build-isolation", *COMMON, *PACKAGES[name]])
+    _run([*pip, "--no-build-isolation", *COMMON, *_ALL[name]])
     _stamp(folder).write_text(_recipe(name), encoding="utf-8")
 
 
@@ -101,7 +111,7 @@ def _stamp(folder: Path) -> Path:
 
 
 def _recipe(name: str) -> str:
-    recipe = "\n".join([_python(), *BUILD_TOOLS, *COMMON, *PACKAGES[name]])
+    recipe = "\n".join([_python(), *BUILD_TOOLS, *COMMON, *_ALL[name]])
     return hashlib.sha256(recipe.encode()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+from tests.differential import contracts
 from tests.differential.differences import DIFFERENCES
 from tests.differential.environments import PACKAGES
 
@@ -16,7 +17,8 @@ packages
 {packages}
 
 except where this page says so. `make differential` generates and damages 20,000 transactions and asks both
-sides; `tests/differential` holds a shorter run for every change. What differs without standing here fails them.
+sides; `tests/differential` holds a shorter run for every change, and one for contracts, which are generated and
+damaged likewise. What differs without standing here fails them.
 This page is made from `tests/differential/differences.py` by `python -m tests.differential.page`.
 
 An answer of 500 by a published server counts as a refusal. Outside of the comparison are
@@ -41,7 +43,7 @@ def page() -> str:
     packages = "\n".join(f"- {', '.join(names)}" for names in PACKAGES.values())
     rows = "\n".join(
         f"| `{item.name}` | {item.published} | {item.node} | {item.reason} | {item.source} |"
-        for item in DIFFERENCES
+        for item in (*DIFFERENCES, *contracts.DIFFERENCES)
     )
     return HEAD.format(packages=packages, rows=rows)
 
