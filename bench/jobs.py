@@ -51,6 +51,8 @@ class PostJob(msgspec.Struct, tag="post", frozen=True):
     mode: str
     stream_port: int | None = None
     """Without it nothing is known about commits, and the job ends with the last answer."""
+    every: int = 0
+    """Each so-manyth line is of another kind, whose answers are told apart; 0 where all are alike."""
 
 
 class PostResult(msgspec.Struct, tag="posted", frozen=True):
@@ -68,7 +70,9 @@ class PostResult(msgspec.Struct, tag="posted", frozen=True):
     """To the last message of the stream."""
     blocks: int
     answer: Spread
-    """From the request to its answer."""
+    """From the request to its answer; of those alike."""
+    other_answer: Spread
+    """The same of those of another kind."""
     stream: Spread
     """From the request to the message."""
     stream_after_answer: Spread

@@ -153,11 +153,12 @@ async def post(job: jobs.PostJob) -> jobs.PostResult:
     posting = time.perf_counter() - start
     ticker.cancel()
     if stream is not None:
-        await _until(lambda: len(stream.messages), tally.statuses[202])
+        await _until(_Counter(texts, stream.messages).count, tally.statuses[202])
     usage = meter.read()
     for connection in connections:
         connection.close()
-    return _posted(texts, tally, start, posting, sent, answered, stream.messages if stream else [], usage)
+    messages = stream.messages if stream else []
+    return _posted(texts, job.every, tally, start, posting, sent, answered, messages, usage)
 
 
 async def bulk(job: jobs.BulkJob) -> jobs.BulkResult:
@@ -285,6 +286,23 @@ class _Reader(asyncio.Protocol):
             self.last = time.perf_counter()
 
 
+class _Counter:
+    """Counts the messages of some transactions among those that come, which may be others' too."""
+
+    def __init__(self, texts: list[bytes], messages: list[tuple[float, bytes]]) -> None:
+        self._ids = set(map(transaction_id, texts))
+        self._messages = messages
+        self._looked = self._found = 0
+
+    def count(self) -> int:
+        """How many came so far."""
+        for _, message in self._messages[self._looked :]:
+            found = _EVENT_ID.search(message)
+            self._found += found is not None and found.group(1).decode() in self._ids
+            self._looked += 1
+        return self._found
+
+
 class _Tally:
     """Counts answers and keeps the first that is not 202."""
 
@@ -302,6 +320,7 @@ class _Tally:
 
 def _posted(
     texts: list[bytes],
+    every: int,
     tally: _Tally,
     start: float,
     posting: float,
@@ -313,6 +332,8 @@ def _posted(
     index_of = {transaction_id(text): index for index, text in enumerate(texts)}
     seen: dict[int, float] = {}
     heights: set[bytes] = set()
+    others = (every > 0 and number % every == every - 1 for number in range(len(texts)))
+    times = list(zip(others, sent, answered, strict=True))
     repeated = 0
     for at, message in messages:
         found = _EVENT_ID.search(message)
@@ -330,7 +351,8 @@ def _posted(
         repeated=repeated,
         commit_seconds=max(seen.values(), default=start) - start,
         blocks=len(heights),
-        answer=jobs.spread([after - before for before, after in zip(sent, answered, strict=True)]),
+        answer=jobs.spread([after - before for other, before, after in times if not other]),
+        other_answer=jobs.spread([after - before for other, before, after in times if other]),
         stream=jobs.spread([at - sent[index] for index, at in seen.items()]),
         stream_after_answer=jobs.spread([at - answered[index] for index, at in seen.items()]),
         usage=usage,

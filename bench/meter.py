@@ -50,7 +50,8 @@ def _tree_seconds(pid: int) -> float:
         with contextlib.suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
             one = int(stat.parent.name)
-            parents[one], ticks[one] = int(fields[1]), int(fields[11]) + int(fields[12])
+            # Its own, and that of its children that have ended.
+            parents[one], ticks[one] = int(fields[1]), sum(map(int, fields[11:15]))
     family = {pid}
     while grown := {one for one, parent in parents.items() if parent in family} - family:
         family |= grown

@@ -85,7 +85,7 @@ def throughput(bench: Bench) -> Iterator[Row]:
     """Single posts over many connections, to commit as seen on the stream."""
     scale = bench.scale
     file = bench.file(2 * scale.posts + _WARM_UP)
-    with _fresh_node(bench, "throughput") as node:
+    with fresh_node(bench, "throughput") as node:
         post(node, file, 0, _WARM_UP, scale.connections, "async")
         for turn, mode in enumerate(("async", "commit")):
             with bench.step(f"post {scale.posts:,} transactions, mode={mode}") as watch:
@@ -110,7 +110,7 @@ def latency(bench: Bench) -> Iterator[Row]:
     """`mode=commit` one at a time and under load, and the stream's message after its answer."""
     scale = bench.scale
     file = bench.file(_WARM_UP + 6 * scale.alone)
-    with _fresh_node(bench, "latency") as node:
+    with fresh_node(bench, "latency") as node:
         post(node, file, 0, _WARM_UP, scale.connections, "async")
         with bench.step(f"{scale.alone:,} commits, one at a time") as watch:
             idle = post(node, file, _WARM_UP, scale.alone, 1, "commit", watch)
@@ -140,7 +140,7 @@ def fanout(bench: Bench) -> Iterator[Row]:
     scale = bench.scale
     count = scale.fanout_blocks * _BLOCK
     file = bench.file(_WARM_UP + count)
-    with _fresh_node(bench, "fanout") as node:
+    with fresh_node(bench, "fanout") as node:
         post(node, file, 0, _WARM_UP, scale.connections, "async")
         readers = jobs.LoadProcess(
             jobs.SubscribeJob(node.stream_port, node.server.pid, scale.subscribers, count, seconds=20)
@@ -262,7 +262,8 @@ def _after_answer(load: str, part: str, value: float, target: Target, rest: str)
 
 
 @contextlib.contextmanager
-def _fresh_node(bench: Bench, name: str) -> Iterator[processes.Node]:
+def fresh_node(bench: Bench, name: str) -> Iterator[processes.Node]:
+    """A node on an empty folder."""
     with processes.node(bench.work / name) as node:
         yield node
 
@@ -324,10 +325,18 @@ def post(
     connections: int,
     mode: str,
     watch: jobs.Watch | None = None,
+    *,
+    every: int = 0,
 ) -> jobs.PostResult:
     """Post transactions, each a request; raises BenchFailed unless each was accepted and came once."""
-    job = jobs.PostJob(node.port, node.server.pid, str(file), skip, count, connections, mode, node.stream_port)
-    result = jobs.run(job, jobs.PostResult, watch)
+    job = jobs.PostJob(
+        node.port, node.server.pid, str(file), skip, count, connections, mode, node.stream_port, every
+    )
+    return posted(jobs.run(job, jobs.PostResult, watch), count)
+
+
+def posted(result: jobs.PostResult, count: int) -> jobs.PostResult:
+    """A result in which each of `count` transactions was accepted and came once; raises BenchFailed otherwise."""
     _accepted(result.statuses, count, result.first_refusal)
     if result.committed != count or result.repeated:
         raise BenchFailed(

@@ -137,9 +137,9 @@ def read_transactions(path: Path, skip: int, count: int) -> list[bytes]:
 
 
 def transaction_id(text: bytes) -> str:
-    """The id of a CREATE made here, whose first `id` is its own."""
-    start = text.index(b'"id":"') + 6
-    return text[start : start + 64].decode()
+    """The id of a transaction in canonical form, whose inputs follow on it."""
+    end = text.index(b'","inputs":[')
+    return text[end - 64 : end].decode()
 
 
 def _chunks(first: int, count: int) -> Iterator[tuple[int, bytes]]:
