@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The programs under `examples/` do against a running node what their README files show."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.compat.conftest import NodeUnderTest
@@ -101,18 +104,25 @@ def watching(example: Example, url: str) -> Iterator[Watcher]:
         process.wait()
 
 
-def first_transaction(example: Example, url: str) -> dict[str, str]:
-    """Run the program and return its lines by their first word."""
+def run(command: list[str], variables: Mapping[str, str]) -> list[str]:
+    """Run a program to its good end and return the lines that it printed."""
     done = subprocess.run(
-        [*example.command, str(example.folder / f"first_transaction{example.suffix}"), url],
-        env={**os.environ, **example.variables},
+        command,
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {line.split(" ")[0]: line for line in done.stdout.splitlines()}
+    return done.stdout.splitlines()
+
+
+def first_transaction(example: Example, url: str) -> dict[str, str]:
+    """Run the program and return its lines by their first word."""
+    program = example.folder / f"first_transaction{example.suffix}"
+    lines = run([*example.command, str(program), url], example.variables)
+    return {line.split(" ")[0]: line for line in lines}
 
 
 def test_example_shows_its_two_transactions_on_the_live_stream(example: Example, node: NodeUnderTest) -> None:
@@ -137,10 +147,64 @@ def test_example_looks_up_what_it_made_and_is_refused_a_double_spend(
     assert example.refusal in printed["refused"]
 
 
+def test_example_sends_a_script_that_the_node_has_checked(example: Example, node: NodeUnderTest) -> None:
+    """The published drivers, unmodified: a script of version 3.0 is run, kept and returned (issue 5, item 2)."""
+    with watching(example, node.base_url) as watcher:
+        watcher.wait_for("^watching ws://")
+        program = example.folder / f"contract_script{example.suffix}"
+        committed, *refused = run([*example.command, str(program), node.base_url], example.variables)
+        word, made, kept = committed.split(" ", 2)
+        assert (word, json.loads(kept.replace("'", '"'))) == ("committed", {"total": 120})
+        watcher.wait_for(f"^block [0-9]+: transaction {made}$")
+    stored = httpx.get(f"{node.base_url}/api/v1/transactions/{made}").json()["script"]
+    assert stored["inputs"] == {"quantity": 3, "price": 40, "limit": 150}
+    assert stored["code"].endswith("Then print the 'total'\n")
+    assert len(refused) == 2
+    assert all(line.startswith("refused ") for line in refused)
+
+
+STORIES = {
+    "contract_hash_lock.py": [
+        "created {id}",
+        "refused InvalidSignature signature.condition",
+        "refused InvalidScript contract.failed",
+        'dry run True {{"output":["opened"]}}',
+        "collected {id}",
+        "kept True",
+    ],
+    "contract_escrow.py": [
+        "locked {id}",
+        "refused Invalid transaction (InvalidScript): script failed: The eddsa signature by arbiter is not authentic",
+        "not even signed: the keys do not suffice to fulfil the condition",
+        "released {id}",
+        "locked {id}",
+        "agreed {id}",
+    ],
+}
+
+
+@pytest.mark.parametrize("program", STORIES)
+def test_example_of_an_output_under_a_contract_is_seen_on_the_live_stream(
+    program: str, node: NodeUnderTest
+) -> None:
+    """They use the node's own package; what watches is the published driver's environment."""
+    watch = python_example()
+    with watching(watch, node.base_url) as watcher:
+        watcher.wait_for("^watching ws://")
+        lines = run([sys.executable, str(EXAMPLES / "python" / program), node.base_url], {})
+        made = [word for line in lines for word in re.findall("[0-9a-f]{64}", line)]
+        for told in made:
+            watcher.wait_for(f"^block [0-9]+: transaction {told}$")
+    names = iter(made)
+    expected = [line.format(id=next(names)) if "{id}" in line else line.format() for line in STORIES[program]]
+    assert all(line.startswith(shown) for line, shown in zip(lines, expected, strict=True)), lines
+
+
 def test_readme_of_the_example_gives_commands_that_exist(example: Example) -> None:
     text = (example.folder / "README.md").read_text()
     named = re.findall(r"(?:python|node|-r) (\w+\.(?:py|js|txt))", text)
     assert f"first_transaction{example.suffix}" in named
     assert f"watch{example.suffix}" in named
+    assert f"contract_script{example.suffix}" in named
     for program in named:
         assert (example.folder / program).is_file(), program

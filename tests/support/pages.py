@@ -14,11 +14,13 @@ In what is printed, ``…`` stands for anything within a line, and a line of ``�
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _FENCE = re.compile(r"((?:^[^\n]*\n)?^\n?)^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PATIENCE = 120
 _NAME = re.compile(r"`([\w.-]+\.[a-z]+)`:\s*$")
 
 
@@ -68,14 +70,22 @@ def typed(block: Block) -> list[Typed]:
 
 
 def fits(printed: str, shown: str) -> bool:
-    """Whether `printed` is what the page shows, where ``…`` stands for what the page leaves out."""
+    """Whether `printed` is what the page shows, where ``…`` stands for what the page leaves out.
+
+    How wide columns are does not count.
+    """
     pattern = ""
-    for line in shown.strip().splitlines():
-        if line.strip() == "…":
+    for line in _lines(shown):
+        if line == "…":
             pattern += r"(?:.*\n)*"
         else:
-            pattern += ".*".join(map(re.escape, line.rstrip().split("…"))) + r"\s*\n"
-    return re.fullmatch(pattern, printed.strip() + "\n") is not None
+            pattern += ".*".join(map(re.escape, line.split("…"))) + r"\n"
+    lines = _lines(printed)
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in lines)) is not None
+
+
+def _lines(text: str) -> list[str]:
+    return [re.sub(" +", " ", line.rstrip()) for line in text.strip().splitlines()]
 
 
 def run_program(page: Path) -> None:
@@ -85,15 +95,96 @@ def run_program(page: Path) -> None:
         AssertionError: A block printed something else than the page shows.
         Exception: Whatever a block raises.
     """
-    names: dict[str, object] = {"__name__": "__page__"}
-    printed = ""
+    follow(page, Path(), {}, languages={"python", "text"})
+
+
+def follow(page: Path, folder: Path, environment: Mapping[str, str], **choices: Any) -> None:
+    """Do what a page tells, from its beginning to its end.
+
+    Args:
+        page: See above for the forms of its blocks.
+        folder: Where commands begin; `cd` leads elsewhere. Python runs in this process and its own folder.
+        environment: Of the commands, which are typed into bash.
+        choices: See `_Reader`.
+
+    Raises:
+        AssertionError: Something printed what the page does not show, or a command failed.
+        Exception: Whatever a block of Python raises.
+    """
+    reader = _Reader(folder, environment, **choices)
     for block in blocks(page):
-        if block.language == "python" and block.name is None:
-            out = io.StringIO()
-            # Line numbers in a stack are those of the page.
-            program = compile("\n" * block.line + block.text, page.name, "exec")
-            with contextlib.redirect_stdout(out):
-                exec(program, names)
-            printed = out.getvalue()
+        reader.read(block, page.name)
+
+
+class _Reader:
+    """A reader at his machine.
+
+    Args:
+        folder, environment: See `follow`.
+        replaced: Texts of the page that are others here, like the address of the node.
+        languages: Blocks of others are passed over.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        replaced: Mapping[str, str] | None = None,
+        languages: Collection[str] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._environment = dict(environment)
+        self._replaced = replaced or {}
+        self._languages = languages
+        self._names: dict[str, object] = {"__name__": "__page__"}
+        self._printed = ""
+        self._exports: list[str] = []
+
+    def read(self, block: Block, page: str) -> None:
+        place = f"{page}, line {block.line}"
+        if self._languages is not None and block.language not in self._languages:
+            return
+        if block.name is not None:
+            (self._folder / block.name).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            self._run(block, page)
         elif block.language == "text":
-            assert fits(printed, block.text), f"{page.name}, line {block.line}: it prints\n{printed}"
+            assert fits(self._printed, block.text), f"{place}: it prints\n{self._printed}"
+        elif block.language == "console":
+            for item in typed(block):
+                self._type(item, place)
+
+    def _run(self, block: Block, page: str) -> None:
+        out = io.StringIO()
+        text = block.text
+        for shown, here in self._replaced.items():
+            text = text.replace(shown, here)
+        # Line numbers in a stack are those of the page.
+        program = compile("\n" * block.line + text, page, "exec")
+        with contextlib.redirect_stdout(out):
+            exec(program, self._names)
+        self._printed = out.getvalue()
+
+    def _type(self, item: Typed, place: str) -> None:
+        """Type a command; where it leads to, and what it exports, holds for what comes after it."""
+        command = item.command
+        for shown, here in self._replaced.items():
+            command = command.replace(shown, here)
+        lines = ["set -e", *self._exports, command]
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(lines)],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_PATIENCE,
+        )
+        assert done.returncode == 0, f"{place}: {command}\n{done.stdout}"
+        assert fits(done.stdout, item.printed), f"{place}: {command} prints\n{done.stdout}"
+        kind, _, rest = command.partition(" ")
+        if kind == "cd":
+            self._folder /= rest
+        elif kind == "export":
+            self._exports.append(command)
