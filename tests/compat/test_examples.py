@@ -174,7 +174,7 @@ STORIES = {
     ],
     "contract_escrow.py": [
         "locked {id}",
-        "refused Invalid transaction (InvalidScript): script failed: The eddsa signature by arbiter is not authentic",
+        "refused Invalid transaction (InvalidScript): script failed: The eddsa signature by arbiter",
         "not even signed: the keys do not suffice to fulfil the condition",
         "released {id}",
         "locked {id}",
