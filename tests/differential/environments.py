@@ -141,5 +141,6 @@ def _lock(name: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for environment, python in make_all().items():
-        print(f"{environment}: {python}")
+    with ThreadPoolExecutor(len(_ALL)) as makers:
+        for environment, python in zip(_ALL, makers.map(interpreter, _ALL), strict=True):
+            print(f"{environment}: {python}")
