@@ -346,6 +346,9 @@ class ContractJudge:
         except ContractsUnavailable as error:
             self._counts[2] += 1
             return error
+        finally:
+            # Whoever asks with more patience from here on must not hear what was found with less.
+            self._done(run)
         if parameters is self._parameters:
             self._remember(transaction, refusal, seconds)
         return None

@@ -236,6 +236,26 @@ async def test_who_joins_with_more_patience_gets_a_verdict_where_the_run_had_les
         assert engine.began("longer") == [ADMISSION, DECIDED]
 
 
+async def test_who_asks_with_more_patience_at_the_moment_of_an_overrun_does_not_hear_of_it() -> None:
+    async with judging() as (judge, engine):
+        gate = engine.gates["longer"]
+        first = asked(judge, decoded(scripted("longer")), ADMISSION)
+        await until(lambda: engine.running == 1)
+
+        async def right_after() -> Exception | None:
+            await gate.wait()
+            await asyncio.sleep(0)
+            assert engine.running == 0
+            assert not first.done()
+            return await verdict(judge, decoded(scripted("longer")), DECIDED)
+
+        second = asyncio.ensure_future(right_after())
+        await asyncio.sleep(0)
+        gate.set()
+        assert isinstance(await first, ContractOverrun)
+        assert await second is None
+
+
 async def test_what_was_unavailable_is_asked_again() -> None:
     async with judging() as (judge, engine):
         engine.failure = UNAVAILABLE
