@@ -182,7 +182,7 @@ class _Texts:
             return True
         if words in _COUNTING:
             return all(place in _COUNTING[words] for place, item in enumerate(arguments) if item == name)
-        if words in _GIVEN:
+        if line.given and words in _GIVEN:
             return self._is_read_as_number(words, arguments, name)
         if words == _WRITE:
             written.append(arguments[0])
@@ -204,7 +204,7 @@ class _Texts:
             words, arguments = line.words, line.arguments
             if name not in line.parts or words in _BY_TYPE or words[:1] == ("print",):
                 continue
-            kind = arguments[0] if words in _GIVEN else None
+            kind = arguments[0] if line.given and words in _GIVEN else None
             if kind not in _TEXTS or ("named" in words and arguments[1] != name):
                 return f"the types in {_clip(name)} cannot be told beforehand because of line {line.number}"
         return None
@@ -241,6 +241,7 @@ class _Line(NamedTuple):
     number: int
     words: tuple[str, ...]
     arguments: tuple[str, ...]
+    given: bool
     parts: frozenset[str]
     """The arguments, and the steps of those that are paths."""
     text: str

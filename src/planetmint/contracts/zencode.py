@@ -25,6 +25,7 @@ ARGUMENT = "''"
 """Stands for an argument among the words of a statement."""
 
 _QUOTED = re.compile("'([^']*)'")
+_FIRST = re.compile(f"[{SPACE}]")
 _PARTICLES = frozenset(
     {"given", "when", "then", "if", "foreach", "and"}
     | {"i", "that", "the", "a", "an", "have", "known", "as", "valid", "all"}
@@ -38,19 +39,26 @@ class Statement(NamedTuple):
         number: Of its line, from 1.
         words: Without particles, in lower case, `ARGUMENT` for every argument.
         arguments: In order, named as the engine names them.
+        given: Whether it stands where data and keys are taken in: begins with ``Given``, or continues such a one
+            with ``And``.
     """
 
     number: int
     words: tuple[str, ...]
     arguments: tuple[str, ...]
+    given: bool
 
 
 def statements(script: str) -> Iterator[Statement]:
     """The statements of a script in order; every line is one that is neither empty nor a comment."""
+    given = False
     for number, line in enumerate(script.split("\n"), 1):
         text = line.strip(SPACE)
-        if text and not text.startswith("#"):
-            yield Statement(number, words_of(text), tuple(map(name_of, _QUOTED.findall(text))))
+        if not text or text.startswith("#"):
+            continue
+        first = _FIRST.split(text, 1)[0].lower()
+        given = first == "given" or (given and first == "and")
+        yield Statement(number, words_of(text), tuple(map(name_of, _QUOTED.findall(text))), given)
 
 
 def words_of(text: str) -> tuple[str, ...]:
