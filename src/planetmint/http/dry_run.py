@@ -77,5 +77,5 @@ def _run(run: Trial, longest: int) -> JsonObject:
 def _shown(text: bytes, longest: int) -> str:
     """The beginning of a text in UTF-8; other bytes in it are replaced."""
     # No character has more than four bytes: what is cut off here would be cut off below, too.
-    shown = text[: 4 * (longest + 1)].decode("utf-8", "replace").strip()
+    shown = text[: 4 * (longest + 1)].decode("utf-8", "replace").rstrip()
     return shown if len(shown) <= longest else shown[:longest] + "…"
