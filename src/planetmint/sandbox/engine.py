@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -66,9 +67,12 @@ def _find_library() -> EngineKind | None:
 def _ask_program(program: Path) -> EngineKind | None:
     if not (program.is_file() and os.access(program, os.X_OK)):
         return None
-    try:
-        done = subprocess.run([program], input=_PROBE, capture_output=True, timeout=_PROBE_SECONDS, env={})
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    with tempfile.TemporaryFile() as text:  # the program gives up where its input is not there at its start
+        text.write(_PROBE)
+        text.seek(0)
+        try:
+            done = subprocess.run([program], stdin=text, capture_output=True, timeout=_PROBE_SECONDS, env={})
+        except (OSError, subprocess.TimeoutExpired):
+            return None
     found = _VERSION.search(done.stderr)
     return EngineKind(f"zencode-exec {found[1].decode()}", program, is_program=True) if found else None

@@ -6,33 +6,26 @@ A worker enters `Jail.enter` once: no files, no network, no privileges. Every ch
 layers are indispensable and raise `JailError` where they are missing; the others depend on the machine.
 """
 
-import contextlib
 import os
 import resource
 import signal
 
-from planetmint.sandbox import system
+from planetmint.sandbox import seccomp, system
 from planetmint.sandbox.layers import Layer
 
 NOBODY = 65534
-LARGEST_MAPPING = 4 << 30
-"""A single mapping beyond this ends a run on every machine; whether a smaller one fits is the watch's question.
-Without it a request that exceeds the machine's memory would fail inside the engine, which would answer "false"."""
-
 _STACK_BYTES = 8 << 20
 """The same everywhere: what recursion it takes to crash an engine should not depend on the machine."""
 _NICE = 10
 _DESCRIPTORS = 64
+_LARGEST_JOB = 64 << 20
+"""Bytes of the file in memory from which a program reads its contract."""
 _CHILD_DESCRIPTORS = 4
 """Of a child: its job, the output, the logs, and the word that it is done."""
-_PROT_EXEC = 4
-_AT_EMPTY_PATH = 0x1000
+PROGRAM = 15
+"""Descriptor of the program that a child becomes; all later ones are lower, so it is never given out again."""
 
-_PLAIN_CALLS = (
-    "clock_gettime", "exit", "exit_group", "fstat", "futex", "getpid", "gettid", "gettimeofday", "lseek",
-    "madvise", "munmap", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "time",
-)  # fmt: skip
-"""Calls without a condition. Those for the time are real system calls on machines without a fast clock only."""
+_LIBRARY_PLACES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 
 
 class JailError(Exception):
@@ -40,22 +33,28 @@ class JailError(Exception):
 
 
 class Jail:
-    """The walls of one worker.
+    """The walls of one worker. A program started for each contract can read what programs need to start.
 
     Attributes:
         layers: What stands, what does not, and why; complete after `enter`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, program: str | None = None) -> None:
         self.layers: list[Layer] = []
-        self._filter = _compile_filter()
+        self._program = program
+        try:
+            compiled = seccomp.program_filter(PROGRAM) if program else seccomp.contract_filter(_CHILD_DESCRIPTORS)
+        except seccomp.SeccompMissing as error:
+            raise JailError(str(error)) from error
+        self._filter = compiled
+        self._program_file = _open_program(program) if program else -1
         self._processes = _open_processes()
         self._no_files: system.Landlock | None = None
         self._parent = os.getppid()
 
     def enter(self) -> None:
         """Lock the worker down. Needs everything that will ever be imported to be imported already."""
-        _limit_worker()
+        _limit_worker(_LARGEST_JOB if self._program else 0)
         self._note(
             "memory and time", "watched every few milliseconds; core files, file sizes, descriptors limited"
         )
@@ -65,10 +64,11 @@ class Jail:
         self._leave_user()
         self._bind_to_parent()
         self._restrict_files()
-        self._note("system calls", "killed at any call but those for memory and its pipes")
+        what = "those that start a program and read" if self._program else "those for memory and its pipes"
+        self._note("system calls", f"killed at any call but {what}")
 
     def enter_child(self, parent: int) -> None:
-        """Lock a child of the worker down; it can read 0 and write 1 to 3 afterwards, and nothing else."""
+        """Lock a child of the worker down but for `seal`; after that it can read 0 and write 1 to 3, no more."""
         system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
@@ -76,10 +76,17 @@ class Jail:
         system.prctl(system.PR_SET_DUMPABLE, 1)
         _limit(resource.RLIMIT_NPROC, 0)
         _limit(resource.RLIMIT_STACK, _STACK_BYTES)
-        _limit(resource.RLIMIT_NOFILE, _CHILD_DESCRIPTORS)
         if self._no_files is not None:
             self._no_files.enforce()
-        os.closerange(_CHILD_DESCRIPTORS, _DESCRIPTORS)
+        if self._program:
+            os.dup2(self._program_file, PROGRAM, inheritable=False)
+        os.closerange(_CHILD_DESCRIPTORS, PROGRAM)
+        os.closerange(PROGRAM + bool(self._program), _DESCRIPTORS)
+
+    def seal(self) -> None:
+        """The last wall of a child."""
+        _limit(resource.RLIMIT_FSIZE, 0)
+        _limit(resource.RLIMIT_NOFILE, PROGRAM if self._program else _CHILD_DESCRIPTORS)
         self._filter.load()
 
     @staticmethod
@@ -125,6 +132,9 @@ class Jail:
         """An empty root directory, where the mount namespace is the worker's own."""
         if not self.layers[-1].active:
             return
+        if self._program:
+            self._note("mounts", "the program needs the libraries of this machine", active=False)
+            return
         place = b"/tmp" if os.path.isdir("/tmp") else b"/"
         flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC
         try:
@@ -159,24 +169,47 @@ class Jail:
         try:
             rules = system.Landlock()
             rules.allow(self._processes, system.LANDLOCK_READ_FILE)
+            if self._program:
+                _allow_program(rules, self._program)
+            else:
+                self._no_files = system.Landlock()
             rules.enforce()
             rules.close()
-            self._no_files = system.Landlock()
         except OSError as error:
             self._note("files", f"the kernel has no Landlock for this process ({error.strerror})", active=False)
         else:
-            self._note("files", f"Landlock {rules.version}: no file can be opened, no TCP port bound or connected")
+            what = "only libraries can be opened" if self._program else "no file can be opened"
+            self._note("files", f"Landlock {rules.version}: {what}, no TCP port bound or connected")
 
 
-def _limit_worker() -> None:
-    for name, value in (("CORE", 0), ("FSIZE", 0), ("NOFILE", _DESCRIPTORS), ("MEMLOCK", 0), ("MSGQUEUE", 0)):
+def _limit_worker(file_bytes: int) -> None:
+    limits = (("CORE", 0), ("FSIZE", file_bytes), ("NOFILE", _DESCRIPTORS), ("MEMLOCK", 0), ("MSGQUEUE", 0))
+    for name, value in limits:
         _limit(getattr(resource, f"RLIMIT_{name}"), value)
+
+
+def _allow_program(rules: system.Landlock, program: str) -> None:
+    """A program, the libraries beside it and those of the system."""
+    for place in (program, os.path.dirname(program), *_LIBRARY_PLACES):
+        try:
+            descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue  # not every machine has each
+        rules.allow(descriptor, system.LANDLOCK_READ_FILE | system.LANDLOCK_EXECUTE)
+        os.close(descriptor)
 
 
 def _limit(which: int, value: int) -> None:
     hard = resource.getrlimit(which)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (value, value))
+
+
+def _open_program(path: str) -> int:
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise JailError(f"the contract program {path} cannot be opened: {error.strerror}") from error
 
 
 def _open_processes() -> int:
@@ -188,34 +221,3 @@ def _open_processes() -> int:
             f"/proc cannot be read ({error.strerror}): mount it, the memory of runs is watched there"
         ) from error
     return processes
-
-
-def _compile_filter() -> system.Filter:
-    try:
-        import pyseccomp
-    except ImportError:
-        raise JailError('the package pyseccomp is missing: pip install "planetmint-node[zenroom]"') from None
-    except RuntimeError:
-        raise JailError("the library libseccomp.so.2 is missing: install the system package libseccomp2") from None
-    rules = pyseccomp.SyscallFilter(pyseccomp.KILL_PROCESS)
-
-    def allow(name: str, *conditions: object) -> None:
-        rules.add_rule(pyseccomp.ALLOW, name, *conditions)
-
-    below, masked, equal = pyseccomp.LE, pyseccomp.MASKED_EQ, pyseccomp.EQ
-    no_code = pyseccomp.Arg(2, masked, _PROT_EXEC, 0)
-    for name in _PLAIN_CALLS:
-        with contextlib.suppress(OSError):  # not every machine has each
-            allow(name)
-    allow("brk", pyseccomp.Arg(0, below, system.current_break() + LARGEST_MAPPING))
-    allow("mmap", pyseccomp.Arg(1, below, LARGEST_MAPPING), no_code)
-    allow("mremap", pyseccomp.Arg(2, below, LARGEST_MAPPING))
-    allow("mprotect", no_code)
-    allow("newfstatat", pyseccomp.Arg(3, masked, _AT_EMPTY_PATH, _AT_EMPTY_PATH))
-    allow("read", pyseccomp.Arg(0, equal, 0))
-    for descriptor in range(1, _CHILD_DESCRIPTORS):
-        allow("write", pyseccomp.Arg(0, equal, descriptor))
-    with open(os.memfd_create("seccomp"), "w+b") as file:
-        rules.export_bpf(file)
-        file.seek(0)
-        return system.Filter(file.read())

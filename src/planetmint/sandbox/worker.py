@@ -19,31 +19,43 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from planetmint.sandbox import frames
 from planetmint.sandbox.jail import Jail, JailError
-from planetmint.sandbox.zenroom import Library, configuration
+from planetmint.sandbox.program import Program
+from planetmint.sandbox.zenroom import Library
 
 _CONTROL = 3
 _WATCH_MS = 4
 _CHUNK = 1 << 16
 _DONE = b"d"
 """What a child says when its engine has returned, because its end takes a while longer."""
+_NOT_STARTED = 126
+"""Exit code from which on a program did not come to its start: shells and the loader of libraries say so too."""
 _PROBE_SECONDS = 20.0
 
 _VERSION = re.compile(rb"Release version: v?([0-9A-Za-z][0-9A-Za-z.+_-]*)")
 _SHORT_OF_MEMORY = re.compile(
-    rb"^\[!\].*(?:not enough memory|(?:Could|Cuold|could) not allocate|[Ee]rror allocating|failed to allocate)",
+    rb"^\s*\"?\[!\].*(?:not enough memory|(?:Could|Cuold) not allocate|Error allocating|failed to allocate)",
     re.MULTILINE,
 )
 """What the engine says when the system refuses memory. It then goes on to "false", which would be a verdict."""
 
 
 class Engine(Protocol):
-    """How a child runs a contract."""
+    """How a child runs a contract.
 
-    def tune(self) -> None: ...
+    Attributes:
+        says_done: Whether `execute` returns, so that the child can say that it is done; else its end says so.
+    """
 
-    def warm(self) -> None: ...
+    says_done: bool
 
-    def execute(self, script: bytes, conf: bytes, keys: bytes | None, data: bytes) -> None: ...
+    def tune(self) -> None:
+        """Prepare the worker, before it is locked down."""
+
+    def warm(self) -> None:
+        """Prepare a child, before its contract comes."""
+
+    def execute(self, job: frames.Job, jail: Jail) -> None:
+        """Run a contract in a child; seals the jail first where that was not possible before."""
 
 
 class Overrun(Exception):
@@ -144,7 +156,7 @@ class Worker:
 
     def _run(self, number: int, body: bytes, answer: Callable[[int, int, bytes], None]) -> None:
         """Run one contract and answer."""
-        run = _Run(self._take(), body, number, self._channel, self._jail)
+        run = _Run(self._take(), body, number, self._channel, self._jail, self._engine)
         try:
             run.hand_over()
             self.prepare()
@@ -192,34 +204,41 @@ class Worker:
 
     def _become_child(self, pipes: tuple[int, ...]) -> NoReturn:
         """Take the descriptors 0 to 3, go to jail, wait for a contract and run it."""
+        code = 0
         try:
             for target, source in enumerate(pipes):
                 os.dup2(source, target)
             self._jail.step_back()
             self._engine.warm()
             self._jail.enter_child(self._pid)
+            if self._engine.says_done:
+                self._jail.seal()
             received = []
             while chunk := os.read(0, _CHUNK):
                 received.append(chunk)
             job = frames.decode_job(b"".join(received))
-            self._engine.execute(job.script, configuration(job.seed), job.keys, job.data)
+            self._engine.execute(job, self._jail)
             os.write(3, _DONE)
         except OSError as error:
+            code = _NOT_STARTED
             os.write(2, str(error).encode())
         finally:
-            os._exit(0)
+            os._exit(code)
 
 
 class _Run:
     """One child at work."""
 
-    def __init__(self, child: _Child, body: bytes, number: int, channel: _Channel, jail: Jail) -> None:
+    def __init__(
+        self, child: _Child, body: bytes, number: int, channel: _Channel, jail: Jail, engine: Engine
+    ) -> None:
         self._child = child
         self._body = body
         self._job = frames.decode_job(body)
         self._number = number
         self._channel = channel
         self._jail = jail
+        self._engine = engine
         self._clock = (~child.process << 3) | 2
         """The kernel's number for the processor time of that process."""
         self._open = set(child[1:])
@@ -290,7 +309,9 @@ class _Run:
                 pass
         output, logs = (b"".join(parts) for parts in self._parts.values())
         if said != _DONE:
-            raise Overrun(_end_text(self._collect(), logs))
+            status = self._collect()
+            if self._engine.says_done or os.WIFSIGNALED(status) or os.WEXITSTATUS(status) >= _NOT_STARTED:
+                raise Overrun(_end_text(status, logs))
         if not output and _SHORT_OF_MEMORY.search(logs):
             raise Overrun("the contract needs more memory than this machine has")
         return frames.Report(max(cpu, 0.0), memory, output, logs)
@@ -367,13 +388,13 @@ def _end_text(status: int, logs: bytes) -> str:
     return f"the contract made the engine crash ({name})"
 
 
-def _load(kind: str, path: str) -> Engine:
-    if kind == "library":
-        try:
-            return Library(path)
-        except (OSError, AttributeError) as error:
-            raise JailError(f"the contract engine {path} cannot be loaded: {error}") from error
-    raise JailError(f"no such kind of engine: {kind}")
+def _load(kind: str, path: str) -> tuple[Engine, Jail]:
+    if kind == "program":
+        return Program(path), Jail(path)
+    try:
+        return Library(path), Jail()
+    except (OSError, AttributeError) as error:
+        raise JailError(f"the contract engine {path} cannot be loaded: {error}") from error
 
 
 def _probe(worker: Worker, version: str) -> None:
@@ -397,9 +418,9 @@ def main(arguments: list[str]) -> NoReturn:
     os.closerange(_CONTROL + 1, max(int(arguments[0]), _CONTROL) + 1)
     channel = _Channel()
     try:
-        engine = _load(arguments[1], arguments[2])
-        jail = Jail()
+        engine, jail = _load(arguments[1], arguments[2])
         engine.tune()
+        os.environ.clear()
         jail.enter()
         gc.collect()
         gc.freeze()
