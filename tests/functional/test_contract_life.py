@@ -13,11 +13,26 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import base58
 import httpx
 import pytest
 import websockets
+from nacl.signing import SigningKey
 
-from planetmint.testing.build import Builder, Built, Contract, Dialect, Owner, Spend, all_of, m_of_n, public_key
+from planetmint.testing.build import (
+    Builder,
+    Built,
+    Contract,
+    Dialect,
+    Draft,
+    Owner,
+    Spend,
+    all_of,
+    m_of_n,
+    message,
+    public_key,
+    seed,
+)
 from tests.support.network import Network
 from tests.support.node import NodeProcess
 
@@ -217,6 +232,88 @@ def test_a_script_of_version_3_is_kept_as_it_is_and_refused_when_it_lies_or_is_m
     assert door.refusal(meddled) == (400, "InvalidSignature", "signature")
     door.commit(moved)
     assert door.get(f"/transactions/{moved.id}").json() == moved.wire
+
+
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda one: one.value)
+def test_what_an_arbiter_said_of_one_transaction_opens_it_for_no_other(dialect: Dialect, door: Door) -> None:
+    """The member `transaction` of the data ties his word to what the owner signs; nobody puts another there."""
+    builder = Builder(dialect)
+    locked = builder.create("buyer", [(1, all_of("seller", Contract(APPROVED)))], data=f"escrow, {dialect.value}")
+    door.commit(locked)
+    approved, word = approval(builder, locked, "seller")
+    assert door.post(approved, dry_run="true").json()["valid"] is True
+    other = message(released(builder, locked, "thief", {}).wire, 0).hex()
+    for replayed in (
+        {"attest": word},
+        {"attest": word, "transaction": {"message": message(approved.wire, 0).hex(), "signers": []}},
+    ):
+        stolen = released(builder, locked, "thief", replayed).signed()
+        assert message(stolen.wire, 0).hex() == other
+        assert door.refusal(stolen) == (400, "InvalidSignature", "contract.failed")
+    # In keys, too, and with a key of his own for the arbiter's.
+    given = {"transaction": {"message": message(approved.wire, 0).hex()}, "arbiter": public_key("thief")}
+    stolen = released(builder, locked, "thief", {"attest": word}, given).signed()
+    assert door.refusal(stolen) == (400, "InvalidSignature", "contract.failed")
+    # The owner's signature is of no use elsewhere either.
+    lifted = released(builder, locked, "thief", {"attest": word}).signed()
+    fulfillment = approved.wire["inputs"][0]["fulfillment"]
+    lifted = lifted.changed(lambda wire: wire["inputs"][0].update(fulfillment=fulfillment))
+    assert door.refusal(lifted) == (400, "InvalidSignature", "signature")
+    door.commit(approved)
+
+
+APPROVED = f"""\
+Scenario 'eddsa': the arbiter has seen this very transaction
+Given I have a 'eddsa signature' named 'attest'
+and I have a 'string' named 'message' in 'transaction'
+When I set 'arbiter' to '{public_key("arbiter")}' as 'base58'
+and I verify the 'message' has a eddsa signature in 'attest' by 'arbiter'
+Then print the string 'released'
+"""
+
+
+def released(
+    builder: Builder, locked: Built, to: str, data: dict[str, Any], keys: dict[str, Any] | None = None
+) -> Draft:
+    """A TRANSFER by the seller whose contract is given `data`; what it signs does not depend on them."""
+    guarded = all_of("seller", Contract(APPROVED, data, keys))
+    draft = builder.draft_transfer([claimed(locked.spend(), guarded)], [(1, to)])
+    return draft.scripted({}, ["released"], code="Given nothing\nThen print the string 'released'\n")
+
+
+def approval(builder: Builder, locked: Built, to: str) -> tuple[Built, str]:
+    """The transaction with the arbiter's word about it, and that word: his signature of the message's digits."""
+    said = message(released(builder, locked, to, {}).wire, 0).hex().encode()
+    word = base58.b58encode(SigningKey(seed("arbiter")).sign(said).signature).decode()
+    return released(builder, locked, to, {"attest": word}).signed(), word
+
+
+def test_answers_come_in_the_order_that_the_chapter_on_conditions_tells(door: Door) -> None:
+    """Each of these has the fault of its line and all those of the lines after it."""
+    builder = Builder(Dialect.BIGCHAINDB)
+    locked = builder.create("alice", [(2, all_of("bob", Contract(LOCK)))], data="order")
+    door.commit(locked)
+
+    def claim(spend: Spend, *, amount: int = 1, signed: bool = False) -> Built:
+        draft = builder.draft_transfer([spend], [(amount, "bob")])
+        made = draft.scripted({"word": "wrong"}, OPENED, code=LOCK).signed()
+        return made if signed else made.changed(lambda wire: wire.update(metadata={"meddled": True}))
+
+    other = claimed(locked.spend(), all_of("bob", Contract(OTHER)))
+    faulty = [
+        (claim(locked.spend().at(7)).changed(_spoil), "fulfillment.encoding"),
+        (claim(claimed(locked.spend(), Contract(LOCK)).at(7)), "contracts.bound"),
+        (claim(other.at(7)), "input.exists"),
+        (claim(other), "transfer.amounts"),
+        (claim(other, amount=2), "signature.condition"),
+        (claim(locked.spend(), amount=2), "signature"),
+        (claim(locked.spend(), amount=2, signed=True), "contract.failed"),
+    ]
+    assert [door.refusal(built)[2] for built, _ in faulty] == [rule for _, rule in faulty]
+
+
+def _spoil(wire: dict[str, Any]) -> None:
+    wire["inputs"][0]["fulfillment"] += "AAAA"
 
 
 @pytest.mark.parametrize("dialect", Dialect, ids=lambda one: one.value)
