@@ -27,10 +27,10 @@ from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.rules import decode_transaction
-from tests.differential import environments
+from tests.differential import environments, mutators
 from tests.differential.chains import DIALECTS, VALIDATORS
 from tests.differential.differences import Answer, Comparison, find_difference
-from tests.differential.generate import Case, Scenario, scenarios
+from tests.differential.generate import Case, Mutators, Scenario, scenarios
 from tests.differential.wire import Json
 
 PARAMETERS = ChainParameters()
@@ -92,9 +92,12 @@ class ContextRefused(AssertionError):
 
 
 class Node:
-    """The node's answers to the bodies of one scenario."""
+    """The node's answers to the bodies of one scenario; on a chain without contracts unless told otherwise."""
 
-    def __init__(self, context: Sequence[Json], block: Sequence[Json]) -> None:
+    def __init__(
+        self, context: Sequence[Json], block: Sequence[Json], parameters: ChainParameters = PARAMETERS
+    ) -> None:
+        self._parameters = parameters
         self._ledger = Ledger()
         self._ledger.commit([_decode(item) for item in context])
         self._block = [_decode(item) for item in block]
@@ -114,9 +117,10 @@ class Node:
 
     def _judge(self, body: bytes) -> Answer:
         try:
-            transaction = decode_transaction(body, PARAMETERS)
+            transaction = decode_transaction(body, self._parameters)
         except InvalidTransaction as error:
             return Answer(_computed_id(body), False, error.code, error.reason, True, error.rule)
+        assert not transaction.contracts, "contracts are compared apart"
         result = execute_block(self._ledger, self._height, [*self._block, transaction], _NO_HASH)
         for verdict in result.verdicts[:-1]:
             if verdict is not None:
@@ -249,22 +253,30 @@ class Mismatch:
         return "\n".join(lines)
 
 
-def run(seed: int, count: int, progress: Callable[[int], None] = lambda done: None) -> Report:
+def run(
+    seed: int,
+    count: int,
+    progress: Callable[[int], None] = lambda done: None,
+    parameters: ChainParameters = PARAMETERS,
+    among: Mutators = mutators.ALL,
+) -> Report:
     """Compare `count` cases; the generations work side by side.
 
     Args:
         seed: Of the generator.
         count: Number of request bodies.
         progress: Told the number of cases done, now and then.
+        parameters: Of the node's chain.
+        among: What may be wrong with a transaction.
     """
     report = Report()
     lock = threading.Lock()
     with open_oracles() as oracles, ThreadPoolExecutor(len(oracles)) as pool:
 
         def work(generation: str) -> None:
-            for scenario in scenarios(seed, count):
+            for scenario in scenarios(seed, count, among):
                 if scenario.dialect.generation == generation:
-                    found = compare(scenario, oracles[generation])
+                    found = compare(scenario, oracles[generation], parameters)
                     with lock:
                         _add(report, scenario, found, oracles[generation])
                         progress(report.cases)
@@ -273,9 +285,9 @@ def run(seed: int, count: int, progress: Callable[[int], None] = lambda done: No
     return report
 
 
-def compare(scenario: Scenario, oracle: Oracle) -> list[Comparison]:
+def compare(scenario: Scenario, oracle: Oracle, parameters: ChainParameters = PARAMETERS) -> list[Comparison]:
     """Both answers to each body of a scenario, with what explains them."""
-    node = Node(scenario.context, scenario.block)
+    node = Node(scenario.context, scenario.block, parameters)
     texts = [case.text for case in scenario.cases]
     theirs = oracle.judge(scenario.context, scenario.block, texts)
     known = (*scenario.context, *scenario.block)

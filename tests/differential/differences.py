@@ -584,6 +584,33 @@ DIFFERENCES: tuple[Difference, ...] = (
         "transactions 5.4",
         lambda c: _ours(c, "contracts.off") and _has_zenroom(c),
     ),
+    Difference(
+        "zenroom-bound",
+        "planetmint 1.x accepts a contract as a whole condition, which anybody satisfies with keys of their own",
+        "where `contracts.zenroom` is `bound`: InvalidSignature unless the key of an owner stands beside it in a "
+        "threshold, ValidationError unless owners are listed; spending takes the signatures of all of them",
+        "a contract restricts the owners and never replaces them",
+        "transactions 5.4",
+        lambda c: _ours(c, "contracts.bound", "output.public_keys", "contracts.owners") and _has_zenroom(c),
+    ),
+    Difference(
+        "zenroom-uri",
+        "the URI of an output is never looked at, and an output with a contract cannot be spent",
+        "where `contracts.zenroom` is `bound`: SchemaValidationError unless the URI has the type, cost and "
+        "subtypes that its details derive to; its fingerprint is what the output is locked by",
+        "an output could show the owner's key while its URI is that of a key of the sender",
+        "transactions 5.4",
+        lambda c: _ours(c, "schema.uri") and _has_zenroom(c),
+    ),
+    Difference(
+        "zenroom-subtypes",
+        "no URI that names keys and contracts as subtypes passes the schema; bigchaindb knows no contracts, "
+        "planetmint 2.x answers 500",
+        "accepted where `contracts.zenroom` is not `off`, in every dialect, and spendable",
+        "keys and contracts must be able to stand in one condition",
+        "transactions 2.3 and 5.4",
+        lambda c: c.ours.accepted and not c.theirs.accepted and _has_zenroom(c),
+    ),
     # Fulfillments and signatures
     Difference(
         "fulfillment-canonical",
@@ -791,9 +818,10 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "scripts-off",
-        "planetmint 2.x runs the script; its engine is not in the package, so it fails (500)",
-        "InvalidScript while the chain parameter `contracts.scripts` is `off`",
-        "a chain says what it runs",
+        "planetmint 2.x runs the script; its engine is not in the package, so it fails (500), as it does with an "
+        "engine where the script prints something else than it declares",
+        "InvalidScript where it does, and for every script while the chain parameter `contracts.scripts` is `off`",
+        "a chain says what it runs, and what a client sent is never the server's fault",
         "transactions 6",
         lambda c: c.dialect is C and _ours(c, "script.off") and _theirs(c, "FileNotFoundError"),
     ),

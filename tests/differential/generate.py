@@ -8,7 +8,7 @@ seed decide everything, so that a case can be made again from its name alone.
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.differential import mutators
@@ -42,17 +42,20 @@ class Scenario:
     cases: tuple[Case, ...]
 
 
-def scenarios(seed: int, count: int) -> Iterator[Scenario]:
-    """Scenarios with `count` cases in all."""
+Mutators = Sequence[mutators.Mutator]
+
+
+def scenarios(seed: int, count: int, among: Mutators = mutators.ALL) -> Iterator[Scenario]:
+    """Scenarios with `count` cases in all, whose faults are `among` these."""
     number = 0
     while count > 0:
-        scenario = make_scenario(seed, number, min(count, CANDIDATES))
+        scenario = make_scenario(seed, number, min(count, CANDIDATES), among)
         count -= len(scenario.cases)
         number += 1
         yield scenario
 
 
-def make_scenario(seed: int, number: int, cases: int = CANDIDATES) -> Scenario:
+def make_scenario(seed: int, number: int, cases: int = CANDIDATES, among: Mutators = mutators.ALL) -> Scenario:
     """Scenario `number` of `seed`; the dialects take turns."""
     rng = random.Random(f"{seed}/{number}")
     dialect = DIALECTS[number % len(DIALECTS)]
@@ -60,18 +63,18 @@ def make_scenario(seed: int, number: int, cases: int = CANDIDATES) -> Scenario:
     chain.grow(rng.randint(2, 8))
     in_block = rng.randint(1, min(3, len(chain.transactions))) if rng.random() < 0.3 else 0
     border = len(chain.transactions) - in_block
-    made = tuple(_case(chain) for _ in range(cases))
+    made = tuple(_case(chain, among) for _ in range(cases))
     context, block = tuple(chain.transactions[:border]), tuple(chain.transactions[border:])
     return Scenario(f"{seed}/{number}", dialect, context, block, made)
 
 
-def _case(chain: Chain) -> Case:
+def _case(chain: Chain, among: Mutators) -> Case:
     rng = chain.rng
     if rng.random() < 0.3:
         draft = _draft(chain)
         return Case(f"valid {draft.body['operation']}", spell(rng, draft.finish()), True)
     while True:
-        mutator = rng.choice(mutators.ALL)
+        mutator = rng.choice(among)
         for _ in range(DRAFTS):
             made = mutator.make(chain, _draft(chain))
             if made is not None:

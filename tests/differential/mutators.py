@@ -1144,3 +1144,24 @@ def zenroom_condition(chain: Chain, draft: Draft) -> Made:
         "uri": f"ni:///sha-256;{digest}?fpt=zenroom-sha-256&cost=131072",
     }
     return _finished(draft, body)
+
+
+@mutator
+def zenroom_beside_a_key(chain: Chain, draft: Draft) -> Made:
+    if draft.body["operation"] not in ("CREATE", "TRANSFER", "COMPOSE"):
+        return None
+    rng = chain.rng
+    body = _changed(draft)
+    output = rng.choice(body["outputs"])
+    key = rng.choice(KEYS)
+    leaves: list[Json] = [key.details, {"type": "zenroom-sha-256", "public_key": rng.choice(KEYS).text}]
+    threshold = rng.choice((1, 2))
+    cost = 131072 * threshold + 2048
+    kind = rng.choice(("ed25519-sha-256,zenroom-sha-256",) * 4 + ("ed25519-sha-256", "zenroom-sha-256"))
+    digest = base64url(sha3("contract"))
+    output["condition"] = {
+        "details": {"type": "threshold-sha-256", "threshold": threshold, "subconditions": leaves},
+        "uri": f"ni:///sha-256;{digest}?fpt=threshold-sha-256&cost={cost}&subtypes={kind}",
+    }
+    output["public_keys"] = rng.choice(([key.text], [key.text], [key.text], [], None, [rng.choice(KEYS).text]))
+    return _finished(draft, body)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from planetmint.model.parameters import ChainParameters, ContractParameters
 from tests.differential import mutators
 from tests.differential.chains import A, Dialect
 from tests.differential.compare import Mismatch, Node, Oracle, compare, open_oracles, outcome, run
@@ -34,6 +35,8 @@ VECTOR_FILES = {
 ELECTION_FILES = {"bigchaindb": "elections_2_0.json", "planetmint2": "elections_3_0.json"}
 SEED = 1
 CASES = 1000
+BOUND = ChainParameters(contracts=ContractParameters(zenroom="bound"))
+BOUND_CASES = 240
 
 STRICTER = {
     "compose-rules",
@@ -73,6 +76,15 @@ def test_node_and_published_packages_agree_on_1000_generated_transactions() -> N
     for dialect in "ABC":
         assert report.outcomes[dialect, "accepted"] > 50
         assert report.outcomes[dialect, "refused alike"] > 50
+
+
+def test_section_5_4_on_a_chain_with_contracts_they_differ_in_contracts_alone() -> None:
+    among = [mutator for mutator in mutators.ALL if mutator.name.startswith("zenroom")]
+    report = run(SEED, BOUND_CASES, parameters=BOUND, among=among)
+    assert not report.mismatches, "\n\n".join(map(str, report.mismatches[:3]))
+    found = {name for _, name in report.outcomes}
+    assert found >= {"zenroom-bound", "zenroom-uri", "zenroom-subtypes"}
+    assert "zenroom-off" not in found
 
 
 @pytest.mark.parametrize("generation", VECTOR_FILES)
