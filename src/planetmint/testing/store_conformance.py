@@ -20,8 +20,8 @@ from typing import TypeVar
 from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Founding, Spend, TransactionEvent
 from planetmint.model.condition import Ed25519Details, Ed25519Fulfillment
 from planetmint.model.election import ChainRecord, ElectionRecord
-from planetmint.model.json import JsonValue, canonical
-from planetmint.model.parameters import ChainParameters
+from planetmint.model.json import JsonObject, JsonValue, canonical
+from planetmint.model.parameters import ChainParameters, ContractParameters
 from planetmint.model.search import parse_search
 from planetmint.model.transaction import (
     MAX_AMOUNT,
@@ -36,6 +36,9 @@ from planetmint.model.transaction import (
 from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.ports.errors import StoreError
 from planetmint.ports.store import Found, LedgerEnd, Page, Paging, StateReads, Store
+from planetmint.rules import decode_canonical
+from planetmint.testing.build import Builder, Contract, Dialect, Draft, all_of
+from planetmint.testing.build import Spend as BuiltSpend
 
 T = TypeVar("T")
 
@@ -365,6 +368,42 @@ async def transactions_are_found_by_id(make_store: MakeStore) -> None:
         for wrong in (digest("x"), digest("CREATE").upper(), digest("CREATE")[:63], "", "é" * 64, " " * 64):
             assert await store.transaction(wrong) is None
             assert await store.height_of(wrong) is None
+
+
+async def contracts_come_back_unchanged(make_store: MakeStore) -> None:
+    """Scripts as they were sent, whatever they hold, and outputs by the URI that commits to a contract."""
+    guarded = all_of("alice", Contract("Given nothing", {"a": 1}, {"\u00e9": None}))
+    gold = Builder(Dialect.PLANETMINT_1).draft_create(guarded, [(5, guarded)], data="gold")
+    first = _read(gold.scripted(_SCRIPTED, [7.0, 7], code="Given\n", policies={"raw": _SCRIPTED}))
+    spend = BuiltSpend(first.id, 0, guarded, first.id)
+    moved = Builder(Dialect.PLANETMINT_2).draft_transfer([spend], [(5, guarded)])
+    second = _read(moved.scripted({}, _SCRIPTED, code='# "\u2028\U0001f512\t'))
+    made = (first, second)
+    async with stored(make_store, Chain().block(*made)) as store:
+        for item in made:
+            assert await store.transaction(item.id) == item.canonical
+        found = await store.block(1)
+        assert found is not None
+        assert found.transactions == tuple(item.canonical for item in made)
+        await expect_list(by_asset(store, [first.id], None, last=False), [item.canonical for item in made])
+        view = await store.read_state(StateReads([], [OutputRef(item.id, 0) for item in made]))
+        for item in made:
+            record = view.output(OutputRef(item.id, 0))
+            assert record is not None
+            assert (record.uri, record.public_keys) == (item.outputs[0].uri, item.outputs[0].public_keys)
+
+
+_SCRIPTED: JsonObject = {
+    "7": [7, 7.0, -0.0, 1e22, 5e-324, 10**307, True, None],
+    "": {"\x00\x1f\x7f": "\x00\u2028\U0001f512", "script": {"output": [[], {}]}},
+}
+"""Numbers and texts that a store could spell otherwise."""
+
+
+def _read(draft: Draft) -> Transaction:
+    """A signed transaction as nodes on a chain with contracts read it."""
+    parameters = ChainParameters(contracts=ContractParameters(zenroom="bound", scripts="on", engine="any"))
+    return decode_canonical(draft.signed().canonical, parameters)
 
 
 async def state_answers_what_was_asked(make_store: MakeStore) -> None:
@@ -950,6 +989,7 @@ STORE_CHECKS: tuple[StoreCheck, ...] = (
     closed_store_answers_with_an_error,
     blocks_come_back_whole,
     transactions_are_found_by_id,
+    contracts_come_back_unchanged,
     state_answers_what_was_asked,
     state_does_not_change_while_it_is_held,
     refused_block_leaves_nothing,
