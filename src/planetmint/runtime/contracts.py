@@ -54,7 +54,7 @@ def founding_parameters(settings: Settings) -> ChainParameters:
     wanted = [f"chain.contracts.{name}={mode}" for name, mode in modes.items() if mode not in (None, "off")]
     if not wanted and None not in modes.values():
         return settings.chain.parameters()
-    kind = _to_found_with(settings)
+    kind = machine_engine(settings)
     if kind is None and wanted:
         raise ConfigurationError(
             f"{' and '.join(wanted)} needs a contract engine, and this machine has none: {INSTALL}. Or set "
@@ -198,11 +198,11 @@ def make_pool(kind: EngineKind, settings: Settings, workers: int) -> SandboxPool
 
 
 def machine_engine(settings: Settings) -> EngineKind | None:
-    """The engine that contracts of a new chain run in: the program that is set, else the package's."""
-    return next(_engines(settings), None)
+    """The engine that contracts of a new chain run in: the program that is set, else the package's; None for none.
 
-
-def _to_found_with(settings: Settings) -> EngineKind | None:
+    Raises:
+        ConfigurationError: The program that is set is none.
+    """
     program = settings.contracts.program
     if program is None:
         return find_engine()
