@@ -2,17 +2,19 @@
 """Holds a stored ledger against what follows from its own transactions, block by block.
 
 Nothing of the store is believed but the bytes of transactions and the members of headers that nothing else tells;
-and these have to fit one another: ids, signatures, rules, headers, app hashes. What is then known of a block is
-held against every record that the store keeps of it. The check goes on after a difference, with what is stored.
+and these have to fit one another: ids, signatures, contracts, rules, headers, app hashes. What is then known of a
+block is held against every record that the store keeps of it. The check goes on after a difference, with what is
+stored.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from planetmint.app.signatures import Verifier
 from planetmint.app.transfer import Watch, newest_chain
-from planetmint.chain import Candidate, execute_block
+from planetmint.chain import Candidate, execute_block, within_block
 from planetmint.chain.derive import (
     Counts,
     Standing,
@@ -24,12 +26,13 @@ from planetmint.chain.derive import (
     follow,
 )
 from planetmint.chain.header import header_hash
-from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord
+from planetmint.model.block import BlockEvents, BlockHeader, BlockRecord, Founding
 from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.transaction import OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import ValidatorSet
-from planetmint.ports.errors import StoreError
+from planetmint.ports.contracts import Patience
+from planetmint.ports.errors import ChainMismatch, StoreError
 from planetmint.ports.store import LedgerEnd, Store, StoredBlock
 from planetmint.rules import decode_canonical
 
@@ -78,6 +81,8 @@ class Verified:
         differences: Their number.
         whole: Whether the end was checked; it cannot be while blocks come all the time.
         shift: See `ChainRecord`; as re-derived.
+        unjudged: Transactions whose contracts could not be judged here: the engine is another one, or they need
+            more than this machine grants.
     """
 
     head: BlockHeader | None
@@ -85,6 +90,7 @@ class Verified:
     differences: int
     whole: bool
     shift: int = 0
+    unjudged: int = 0
 
 
 class _View:
@@ -113,7 +119,8 @@ class LedgerCheck:
 
     Args:
         store: Open, for reading.
-        verifier: Verifies signatures; its cache remembers no others.
+        verifier: Verifies signatures, and judges contracts where it has the chain's engine; its caches remember
+            no others.
         scratch: Empty.
         report: Told of each difference as it is found.
         start: Blocks below are followed, but their signatures and stored records are not checked.
@@ -139,6 +146,8 @@ class LedgerCheck:
         self._found = 0
         self._lost: set[str] = set()
         self._unknown = False
+        self._judges = False
+        self._unjudged = 0
 
     async def run(self) -> Verified:
         """Check everything.
@@ -161,7 +170,8 @@ class LedgerCheck:
                     self._differs(None, text)
                 break
         shift = standing.chain_record.shift
-        return Verified(standing.head, standing.counts.transactions, self._found, whole, shift)
+        counts = standing.counts
+        return Verified(standing.head, counts.transactions, self._found, whole, shift, self._unjudged)
 
     def _differs(self, height: int | None, text: str) -> None:
         self._found += 1
@@ -191,6 +201,7 @@ class LedgerCheck:
             self._differs(0, "without a founding document and block 0 nothing else can be checked")
             return None
         header = block.summary.header
+        self._judges = self._can_judge(founding)
         try:
             standing = derive_founding(founding, header)
         except Underivable as error:
@@ -203,6 +214,13 @@ class LedgerCheck:
             await self._audit(record)
         self._watch(0)
         return standing
+
+    def _can_judge(self, founding: Founding) -> bool:
+        try:
+            self._verifier.contracts.follow(founding.parameters)
+        except ChainMismatch:
+            return False
+        return True
 
     async def _blocks(self, standing: Standing) -> Standing:
         """Check the blocks after `standing`, up to the newest one."""
@@ -271,11 +289,10 @@ class LedgerCheck:
         height = header.height
         candidates = self._decoded(standing, stored)
         transactions = [item for item in candidates if isinstance(item, Transaction)]
-        if height >= self._start:
-            await self._verifier.verify(transactions)
-        check = self._verifier.cache.check if height >= self._start else _unchecked
+        check = await self._checks(transactions) if height >= self._start else _unchecked
         view = _View(standing, self._scratch)
-        result = execute_block(view, height, candidates, standing.head.app_hash, check)
+        within = within_block(candidates, standing.founding.parameters.contracts.max_per_block)
+        result = execute_block(view, height, within, standing.head.app_hash, check)
         refused = 0
         for candidate, verdict in zip(candidates, result.verdicts, strict=True):
             if verdict is None:
@@ -296,6 +313,25 @@ class LedgerCheck:
             header.signature,
         )
         return result.record(derived)
+
+    async def _checks(self, transactions: Sequence[Transaction]) -> Callable[[Transaction], None]:
+        """What signatures and contracts of some transactions say; contracts say nothing that were not judged."""
+        await self._verifier.verify(transactions)
+        contracted = [item for item in transactions if item.contracts]
+        if not contracted:
+            return self._verifier.cache.check
+        judge = self._verifier.contracts
+        if self._judges:
+            # One by one: what cannot be judged says nothing about the others.
+            await asyncio.gather(*(judge.judge((item,), Patience.PROPOSAL) for item in contracted))
+        self._unjudged += sum(not judge.knows(item) for item in contracted)
+
+        def check(transaction: Transaction) -> None:
+            self._verifier.cache.check(transaction)
+            if judge.knows(transaction):
+                judge.check(transaction)
+
+        return check
 
     def _tell_verdict(self, height: int, transaction: Transaction, verdict: InvalidTransaction) -> None:
         lost = sorted({ref.transaction_id for ref in transaction.spends} & self._lost)

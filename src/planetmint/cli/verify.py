@@ -6,14 +6,19 @@ import calendar
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from planetmint.app import SignatureCache, Verifier
+from planetmint.app.contracts import ContractJudge
 from planetmint.app.verify import DAMAGE, Difference, LedgerCheck, Verified
+from planetmint.chain import UnknownRules
 from planetmint.cli.console import CommandFailed, say, show_json
 from planetmint.cli.engine_client import ask_engine
 from planetmint.cli.progress import Progress
 from planetmint.model.json import JsonObject
+from planetmint.ports.errors import ChainMismatch
+from planetmint.runtime.contracts import ContractHost
 from planetmint.runtime.reading import reading_store
 from planetmint.runtime.scratch import scratch_file
 from planetmint.runtime.settings import Settings
@@ -49,17 +54,28 @@ def verify(settings: Settings, start: int) -> bool:
     outcome = replace(outcome, differences=differences)
     if not outcome.whole and outcome.head is not None:
         say("Warning: blocks came all the time, so that what belongs to no single block was not checked.")
+    if outcome.unjudged:
+        say(
+            f"Warning: the contracts of {outcome.unjudged} transactions could not be run here, so that what they "
+            "say was not checked."
+        )
     show_json(_summary(outcome, found, start, time.monotonic() - begun))
     return outcome.differences == 0
 
 
 async def _verify(settings: Settings, start: int, report: Callable[[Difference], None]) -> Verified:
-    verifier = Verifier(SignatureCache(_REMEMBERED), settings.server.threads or os.cpu_count() or 1)
+    engine = ContractHost(settings)
+    threads = settings.server.threads or os.cpu_count() or 1
+    verifier = Verifier(SignatureCache(_REMEMBERED), threads, contracts=ContractJudge(engine))
     try:
         async with reading_store(settings) as store:
             try:
-                head = await store.head()
-                empty = head is None and await store.founding() is None
+                head, founding = await store.head(), await store.founding()
+                empty = head is None and founding is None
+                if founding is not None:
+                    # Without the engine all but the contracts is checked, and that is said.
+                    with suppress(ChainMismatch, UnknownRules):
+                        engine.accept(founding.parameters)
                 last = None if head is None else head.height
             except DAMAGE:
                 empty, last = False, None
@@ -77,6 +93,7 @@ async def _verify(settings: Settings, start: int, report: Callable[[Difference],
                 return await check.run()
     finally:
         verifier.close()
+        await engine.close()
 
 
 def _told_by_engine(settings: Settings, outcome: Verified) -> Iterator[str]:
@@ -106,6 +123,7 @@ def _summary(outcome: Verified, found: list[Difference], start: int, seconds: fl
     head = outcome.head
     return {
         "app_hash": None if head is None else head.app_hash,
+        "contracts_not_judged": outcome.unjudged,
         "differences": outcome.differences,
         "end_checked": outcome.whole,
         "found": [{"height": item.height, "text": item.text} for item in found],

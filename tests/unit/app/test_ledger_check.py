@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from planetmint.app import SignatureCache, Verifier
+from planetmint.app import Mode, SignatureCache, Verifier
+from planetmint.app.contracts import ContractJudge
 from planetmint.app.verify import Difference, LedgerCheck, Verified
 from planetmint.chain import sign_header
 from planetmint.chain.derive import derive_founding, follow
+from planetmint.contracts import EngineAnswer
 from planetmint.model.block import BlockHeader, BlockRecord, BlockSummary
-from planetmint.ports.errors import StoreError
+from planetmint.ports.errors import ContractOverrun, StoreError
 from planetmint.ports.store import LedgerEnd, Store, StoredBlock
 from planetmint.rules import decode_canonical
 from planetmint.runtime.scratch import scratch_file
@@ -23,13 +25,17 @@ from planetmint.storage.memory import MemoryStore
 from planetmint.storage.sqlite import SqliteStore
 from planetmint.testing.build import Wire
 from tests.support.chains import BUILDER, SECRET, bulky, elected, grow, ordinary
+from tests.support.ledger import PUBLIC, START, running
+from tests.support.scripted_engine import PARAMETERS, SCRIPTED, ScriptedEngine, scripted
 
 Reads = Callable[[int], Awaitable[StoredBlock | None]]
 
 
-async def checked(store: Store, start: int = 0) -> tuple[Verified, list[Difference]]:
+async def checked(
+    store: Store, start: int = 0, contracts: ContractJudge | None = None
+) -> tuple[Verified, list[Difference]]:
     found: list[Difference] = []
-    verifier = Verifier(SignatureCache(1_000), threads=1)
+    verifier = Verifier(SignatureCache(1_000), threads=1, contracts=contracts)
     with scratch_file() as scratch:
         outcome = await LedgerCheck(store, verifier, scratch, found.append, start=start).run()
     verifier.close()
@@ -316,3 +322,60 @@ async def test_a_store_without_a_readable_beginning_is_told_so() -> None:
     assert outcome.head is None
     assert not outcome.whole
     assert any("nothing else can be checked" in str(item) for item in found)
+
+
+async def with_contracts() -> MemoryStore:
+    """A chain with contracts: three that agree, and an ordinary transaction."""
+    store = MemoryStore()
+    items = [scripted(f"agrees {number}") for number in range(3)]
+    judge = ContractJudge(ScriptedEngine())
+    async with running(store, parameters=PARAMETERS, contracts=judge) as node:
+        for item in [*items, SCRIPTED.create("alice")]:
+            await node.app.submit(item.canonical, Mode.COMMIT)
+    await store.open()
+    return store
+
+
+async def test_contracts_are_run_again_and_what_they_do_not_say_is_named() -> None:
+    store = await with_contracts()
+    outcome, found = await checked(store, contracts=ContractJudge(ScriptedEngine()))
+    assert (found, outcome.unjudged, outcome.transactions) == ([], 0, 4)
+    other = ScriptedEngine()
+    other.answer = lambda call, patience: EngineAnswer(b'{"output": ["changed"]}', b"")  # type: ignore[method-assign]
+    _, found = await checked(store, start=3, contracts=ContractJudge(other))
+    assert [item.height for item in found] == [3]
+    assert "breaks a rule (InvalidScript: script did not produce the declared outputs)" in found[0].text
+
+
+@pytest.mark.parametrize("failure", ["no engine", "another engine", "an engine that fails"])
+async def test_contracts_that_cannot_be_run_are_counted_and_the_rest_is_checked(failure: str) -> None:
+    store = await with_contracts()
+    engine = ScriptedEngine()
+    if failure == "another engine":
+        engine.name = "scripted 2"
+    if failure == "an engine that fails":
+        engine.failure = ContractOverrun("it took too long")
+    judge = ContractJudge(None if failure == "no engine" else engine)
+    outcome, found = await checked(store, contracts=judge)
+    assert (found, outcome.unjudged, outcome.transactions, outcome.whole) == ([], 3, 4, True)
+
+
+async def test_a_block_with_more_contracts_than_the_chain_allows_is_a_difference() -> None:
+    store = ShowingStore()
+    source = await with_contracts()
+    judge = ContractJudge(ScriptedEngine())
+    async with running(store, parameters=PARAMETERS, contracts=judge, make_blocks=False) as node:
+        for height in range(1, 5):
+            block = await source.block(height)
+            assert block is not None
+            await node.lifecycle.finalize_block(height, START + height, PUBLIC, block.transactions)
+            await node.lifecycle.commit()
+        last = await store.block(4)
+        assert last is not None
+        many = [scripted(f"agrees {number}", "bob") for number in range(5)]
+        summary = last.summary._replace(transaction_ids=tuple(item.id for item in many))
+        store.shown[4] = last._replace(summary=summary, transactions=tuple(item.canonical for item in many))
+        _, found = await checked(store, contracts=ContractJudge(ScriptedEngine()))
+    assert any(
+        f"{many[4].id} breaks a rule (InvalidScript: the block holds 4 contracts" in item.text for item in found
+    )
