@@ -11,13 +11,14 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 import pytest
 
 from planetmint.app import BlockLifecycle, CommittedFeed, SignatureCache, Verifier
+from planetmint.app.contracts import ContractJudge
 from planetmint.consensus.cometbft import CometEngine
 from planetmint.consensus.cometbft import abci_pb2 as pb
 from planetmint.ports.store import Store
@@ -29,6 +30,7 @@ from tests.support.abci import (
     COMMIT,
     FLUSH,
     AbciClient,
+    app_state,
     check_tx,
     finalize,
     info,
@@ -36,10 +38,12 @@ from tests.support.abci import (
     prepare,
     process,
 )
+from tests.support.scripted_engine import PARAMETERS, ScriptedEngine, scripted
 from tests.support.tarantool import Server
 from tests.support.tarantool import running as tarantool
 
 HEIGHTS = 8
+GENESIS = app_state(replace(PARAMETERS, contracts=replace(PARAMETERS.contracts, max_per_block=100)))
 CRASHES = 0.06
 """Probability that a call is not survived."""
 
@@ -99,14 +103,15 @@ def got_votes(rng: random.Random) -> Steps:
 
 
 def transactions() -> list[bytes]:
-    """What the blocks hold: valid, conflicting, repeated and senseless ones."""
+    """What the blocks hold: valid, conflicting, repeated and senseless ones, some with contracts."""
     build = Builder(Dialect.PLANETMINT_2)
     first = build.create("alice", [(5, "alice"), (3, "bob")])
     second = build.transfer([first.spend()], [(5, "carol")])
     rival = build.transfer([first.spend()], [(5, "dora")])
     third = build.transfer([second.spend()], [(2, "alice"), (3, "bob")])
     others = [build.create(f"owner-{number}") for number in range(10)]
-    found = [item.canonical for item in (first, second, rival, third, *others)]
+    contracts = [scripted(f"{word} {number}") for word in ("agrees", "differs", "fails") for number in range(2)]
+    found = [item.canonical for item in (first, second, rival, third, *others, *contracts)]
     return [*found, b"", b"\xff\x00", b"{}", first.canonical[:-1], b" " + second.canonical]
 
 
@@ -163,7 +168,7 @@ class Engine:
             assert answer.last_block_app_hash == self.hashes[height]
         self.committed = height
         if height == 0:
-            begun = (await self._call(node.consensus, init_chain())).init_chain
+            begun = (await self._call(node.consensus, init_chain(app_state=GENESIS))).init_chain
             assert self.hashes.setdefault(0, begun.app_hash) == begun.app_hash
         while self.committed < len(self.blocks):
             await self._decide(node)
@@ -263,7 +268,8 @@ class NodeContext:
 
     async def __aenter__(self) -> object:
         await self._store.open()
-        self._verifier = Verifier(SignatureCache(1_000), threads=1)
+        # What an engine remembers ends with its node.
+        self._verifier = Verifier(SignatureCache(1_000), threads=1, contracts=ContractJudge(ScriptedEngine()))
         self.feed = CommittedFeed(self._store)
         lifecycle = BlockLifecycle(self._store, self.feed, self._verifier)
         await lifecycle.load()

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from planetmint.chain import BlockResult, Outcome, admit, execute_block, next_app_hash
+from planetmint.chain import BlockResult, Candidate, Outcome, admit, execute_block, next_app_hash, within_block
 from planetmint.model.block import BlockHeader, Spend, TransactionEvent
 from planetmint.model.election import ChainRecord, ElectionRecord
 from planetmint.model.errors import (
     DoubleSpend,
     DuplicateTransaction,
     InputDoesNotExist,
+    InvalidScript,
     InvalidSignature,
     InvalidTransaction,
     SchemaValidationError,
@@ -306,3 +307,45 @@ def test_the_check_of_signatures_that_is_handed_in_decides() -> None:
 
     result = execute_block(Overlay(EmptyLedger()), 1, [decoded(GOLD)], BEFORE, refuse)
     assert [str(verdict) for verdict in result.verdicts] == [f"no {GOLD.id}"]
+
+
+# The contracts of a block (consensus-and-storage 8)
+
+
+def bringing(*counts: int | None) -> list[Candidate]:
+    """Transactions that bring so many contracts, None for what is none; told apart by their ids."""
+    one = decoded(GOLD)
+    return [
+        NONSENSE if count is None else replace(one, id=f"{number:064x}", contracts=count)
+        for number, count in enumerate(counts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "over"),
+    [
+        ((), []),
+        ((0, None, 0), []),
+        ((2, 3), []),
+        ((2, 4), [1]),
+        ((5, 0, 1), [2]),
+        ((3, 3, 2, 1), [1, 3]),
+        ((None, 4, 2, None, 1, 0, 1), [2, 6]),
+        ((6,), [0]),
+    ],
+)
+def test_a_transaction_that_would_take_the_contracts_above_the_bound_is_the_excess(
+    counts: tuple[int | None, ...], over: list[int]
+) -> None:
+    candidates = bringing(*counts)
+    within = within_block(candidates, 5)
+    assert [number for number, item in enumerate(within) if item is not candidates[number]] == over
+    for number in over:
+        refusal = within[number]
+        assert isinstance(refusal, InvalidScript)
+        assert refusal.rule == "contract.block"
+
+
+def test_blocks_without_contracts_are_passed_on_as_they_are() -> None:
+    candidates = bringing(0, None, 0)
+    assert within_block(candidates, 1) is candidates
