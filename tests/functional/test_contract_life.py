@@ -151,6 +151,8 @@ async def test_an_asset_under_a_contract_is_created_refused_to_strangers_tried_m
         # In 3.0 the script of the transaction is the same contract and comes first.
         assert kind == ("InvalidScript" if dialect is Dialect.PLANETMINT_2 else "InvalidSignature")
         assert (status, rule) == (400, "contract.failed")
+        lie = move(builder, locked.spend(), "bob", expected=["closed"])
+        assert await asyncio.to_thread(door.refusal, lie) == (400, kind, "contract.output")
         # Tried out, and nothing is left of it; then for good.
         moved = move(builder, locked.spend(), "bob")
         tried = await asyncio.to_thread(door.post, moved, dry_run="true")
@@ -336,3 +338,35 @@ def test_in_published_a_contract_alone_creates_and_is_spent_by_whoever_satisfies
     published.commit(moved)
     assert published.get(f"/transactions/{moved.id}").json() == moved.wire
     assert moved.wire["inputs"][0]["owners_before"] == []
+
+
+MADE = json.loads((Path(__file__).parents[1] / "vectors" / "shared" / "zenroom_conditions.json").read_text())
+
+
+@pytest.mark.parametrize("vector", MADE["vectors"], ids=lambda one: one["name"])
+def test_in_published_contracts_of_the_published_package_are_taken_and_their_tampered_forms_refused(
+    vector: dict[str, Any], published: Door
+) -> None:
+    """Fulfillment, script and verdict are those of planetmint-cryptoconditions 1.1.2; it creates and spends."""
+    builder = Builder(Dialect.PLANETMINT_1)
+    contract = Contract(vector["script"], vector["data"], vector["keys"])
+    code = {"type": "zenroom", "raw": "", "parameters": []}
+    script = {"code": code, "state": "0" * 64, **vector["transaction_script_field"]}
+
+    def as_published(wire: dict[str, Any]) -> None:
+        wire["script"] = script
+        wire["inputs"][0]["fulfillment"] = vector["fulfillment"]
+
+    create = builder.create(contract, [(1, contract)], data=vector["name"]).changed(as_published)
+    assert create.wire["outputs"][0]["condition"]["uri"] == vector["condition_uri"]
+    locked = builder.create("alice", [(1, contract)], data=vector["name"])
+    published.commit(locked)
+    spend = builder.transfer([locked.spend()], [(1, "bob")]).changed(as_published)
+    for made in (create, spend):
+        if vector["published_accepts"]:
+            published.commit(made)
+        else:
+            status, kind, _ = published.refusal(made)
+            assert status == 400
+            whole = script.keys() >= {"input", "output"}
+            assert kind == ("InvalidSignature" if whole else "SchemaValidationError")
