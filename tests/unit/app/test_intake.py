@@ -482,7 +482,7 @@ async def test_large_bodies_are_read_beside_the_event_loop(size: int, monkeypatc
         claimed.append(threading.current_thread().name)
         return "0" * 64
 
-    monkeypatch.setattr(bulk, "_claimed_id", claim)
+    monkeypatch.setattr(bulk, "claimed_id", claim)
     async with slow() as (_, _, app):
         assert (await app.submit(good.canonical, Mode.SYNC)).id == good.id
         with pytest.raises(SchemaValidationError):
