@@ -8,7 +8,9 @@ import pytest
 import rapidjson
 from nacl.signing import SigningKey, VerifyKey
 
-from bench import transactions
+from bench import mix, transactions
+from planetmint.model.parameters import ChainParameters, ContractParameters
+from planetmint.rules import decode_transaction
 
 
 def silent(done: int, total: int) -> None:
@@ -57,3 +59,23 @@ def test_asking_a_file_for_more_than_it_has_is_an_error(tmp_path: Path) -> None:
     assert transactions.read_transactions(path, 0, 3)[0] == transactions.create(7)
     with pytest.raises(ValueError, match="only 3 transactions"):
         transactions.read_transactions(path, 2, 2)
+
+
+def test_contracts_of_the_load_take_one_run_each_and_are_told_by_their_ids() -> None:
+    parameters = ChainParameters(contracts=ContractParameters("bound", "on", "an engine"))
+    parent, lines = mix._group(3)
+    made = decode_transaction(parent, parameters)
+    found = [decode_transaction(line, parameters) for line in lines.splitlines()]
+    assert [item.contracts for item in found] == [1] * 200
+    assert [item.operation.value for item in found[:2]] == ["CREATE", "TRANSFER"]
+    assert {item.spends[0] for item in found[1::2]} == {(made.id, index) for index in range(100)}
+    assert [transactions.transaction_id(line) for line in lines.splitlines()] == [item.id for item in found]
+
+
+def test_each_tenth_of_the_mix_has_a_contract(tmp_path: Path) -> None:
+    usual, other = tmp_path / "usual", tmp_path / "other"
+    usual.write_bytes(b"".join(b"u%d\n" % number for number in range(100)))
+    other.write_bytes(b"".join(b"c%d\n" % number for number in range(10)))
+    mixed = mix._mixed_file(tmp_path / "mixed", usual, 7, other, 3, 20).read_bytes().split()
+    assert (mixed[9], mixed[19]) == (b"c3", b"c4")
+    assert mixed[:9] + mixed[10:19] == [b"u%d" % number for number in range(7, 25)]
