@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A started pool of contract workers around the engine of this environment, and calls for it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from planetmint.contracts import ContractCall
 from planetmint.contracts.call import Purpose
+from planetmint.ports.contracts import Patience
 from planetmint.sandbox import EngineKind, SandboxLimits, SandboxPool, find_engine
 
 OK_SCRIPT = "Given nothing\nThen print the string 'ok'\n"
@@ -36,3 +38,18 @@ def call_of(
 ) -> ContractCall:
     """A call as the rules make them, for a script of a 3.0 transaction."""
     return ContractCall("script", Purpose.SCRIPT, script, data, keys, seed, expected=None)
+
+
+async def _hold() -> None:
+    """Two workers with contracts that do not end; prints the processes of the workers."""
+    derive = "When I create the key derivation of 'a' with '2000000000' rounds\n"
+    endless = "Given nothing\nWhen I write string 'a' in 'a'\n" + derive
+    async with contract_pool(2, SandboxLimits(seconds=600)) as pool:
+        while len(pool.pids) < 2:
+            await asyncio.sleep(0.01)
+        print(*pool.pids, flush=True)
+        await asyncio.gather(*(pool.run(call_of(endless), Patience.ADMISSION) for _ in pool.pids))
+
+
+if __name__ == "__main__":
+    asyncio.run(_hold())

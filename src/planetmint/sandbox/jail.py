@@ -56,7 +56,7 @@ class Jail:
         """Lock the worker down. Needs everything that will ever be imported to be imported already."""
         _limit_worker(_LARGEST_JOB if self._program else 0)
         self._note(
-            "memory and time", "watched every few milliseconds; core files, file sizes, descriptors limited"
+            "limits", "memory and time watched every few milliseconds; core files, file sizes, descriptors limited"
         )
         self._prefer_for_killing()
         self._leave_namespaces()
@@ -111,9 +111,9 @@ class Jail:
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write("1000")
         except OSError as error:
-            self._note("first to go when memory is short", str(error), active=False)
+            self._note("memory shortage", str(error), active=False)
         else:
-            self._note("first to go when memory is short", "before the node and the store")
+            self._note("memory shortage", "the first to be ended, before the node and the store")
 
     def _leave_namespaces(self) -> None:
         """Namespaces of its own, in a user namespace of its own where that takes no privilege."""

@@ -33,8 +33,7 @@ _PROBE_SECONDS = 20.0
 
 _VERSION = re.compile(rb"Release version: v?([0-9A-Za-z][0-9A-Za-z.+_-]*)")
 _SHORT_OF_MEMORY = re.compile(
-    rb"^\s*\"?\[!\].*(?:not enough memory|(?:Could|Cuold) not allocate|Error allocating|failed to allocate)",
-    re.MULTILINE,
+    rb"\[!\].*(?:not enough memory|(?:Could|Cuold) not allocate|Error allocating|failed to allocate)"
 )
 """What the engine says when the system refuses memory. It then goes on to "false", which would be a verdict."""
 
