@@ -11,6 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -44,10 +45,10 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 def founding_parameters(settings: Settings) -> ChainParameters:
     """The parameters of a chain that is founded with these settings on this machine.
 
-    Contracts for which nothing is set are on where there is an engine for them.
+    Contracts for which nothing is set are on where there is an engine for them, and its workers start.
 
     Raises:
-        ConfigurationError: Contracts are asked for, and there is no engine; the message says what to install.
+        ConfigurationError: Contracts are asked for and cannot be run; the message says what to install.
     """
     asked = settings.chain.contracts
     modes = {"zenroom": asked.zenroom, "scripts": asked.scripts}
@@ -55,17 +56,38 @@ def founding_parameters(settings: Settings) -> ChainParameters:
     if not wanted and None not in modes.values():
         return settings.chain.parameters()
     kind = machine_engine(settings)
-    if kind is None and wanted:
+    hindrance = f"this machine has none: {INSTALL}" if kind is None else _hindrance(kind, settings)
+    if hindrance is None:
+        return settings.chain.parameters(None if kind is None else kind.name)
+    if wanted:
         raise ConfigurationError(
-            f"{' and '.join(wanted)} needs a contract engine, and this machine has none: {INSTALL}. Or set "
-            "chain.contracts.zenroom=off and chain.contracts.scripts=off to found a chain without contracts."
+            f"{' and '.join(wanted)} needs a contract engine, and {hindrance}. Or set chain.contracts.zenroom=off "
+            "and chain.contracts.scripts=off to found a chain without contracts."
         )
-    if kind is None:
-        _plain.warning(
-            "A chain that is founded now has no contracts and never will: this machine has no engine for them. To "
-            f"have contracts: {INSTALL}, before the chain is founded."
-        )
-    return settings.chain.parameters(None if kind is None else kind.name)
+    _plain.warning(
+        "A chain that is founded now has no contracts and never will. They need a contract engine, and "
+        f"{hindrance}. To have contracts, do this before the chain is founded."
+    )
+    return settings.chain.parameters()
+
+
+def _hindrance(kind: EngineKind, settings: Settings) -> str | None:
+    """Why workers do not start here; None where they do. What is found out now would be too late later."""
+
+    async def _try() -> None:
+        pool = make_pool(kind, settings, workers=1)
+        try:
+            await pool.start()
+        finally:
+            await pool.close()
+
+    # In a loop of its own: some who found a chain are in one already, others are not.
+    with ThreadPoolExecutor(1) as apart:
+        try:
+            apart.submit(asyncio.run, _try()).result()
+        except ContractsUnavailable as error:
+            return f"`{kind.name}` cannot be run on this machine: {error}"
+    return None
 
 
 def require_engine(parameters: ChainParameters, settings: Settings) -> None:
@@ -203,12 +225,12 @@ def machine_engine(settings: Settings) -> EngineKind | None:
     Raises:
         ConfigurationError: The program that is set is none.
     """
-    program = settings.contracts.program
-    if program is None:
-        return find_engine()
+    program = _program(settings)
     kind = find_engine(program)
-    if kind is None:
-        raise ConfigurationError(f"contracts.program: {_not_an_engine(program)}")
+    if kind is None and program is not None:
+        raise ConfigurationError(
+            f"contracts.program: `{program}` is no `zencode-exec` that can be run and tells its version."
+        )
     return kind
 
 
@@ -217,7 +239,7 @@ def _engine_named(wanted: str, settings: Settings) -> EngineKind | None:
 
 
 def _engines(settings: Settings) -> Iterator[EngineKind]:
-    for program in dict.fromkeys((settings.contracts.program, None)):
+    for program in dict.fromkeys((_program(settings), None)):
         kind = find_engine(program)
         if kind is not None:
             yield kind
@@ -240,5 +262,6 @@ def _remedy(wanted: str) -> str:
     return "start a version of the node that knows this engine"
 
 
-def _not_an_engine(program: str) -> str:
-    return f"`{program}` is no `zencode-exec` that can be run and tells its version."
+def _program(settings: Settings) -> str | None:
+    program = settings.contracts.program
+    return None if program is None else os.path.expanduser(program)

@@ -58,7 +58,8 @@ def on(engine: str) -> ChainParameters:
 
 @pytest.fixture
 def finds(monkeypatch: pytest.MonkeyPatch) -> Finds:
-    """Says which engines this machine has."""
+    """Says which engines this machine has; no worker of them is started."""
+    monkeypatch.setattr(module, "SandboxPool", Pool)
 
     def _finds(library: EngineKind | None = None, program: EngineKind | None = None) -> None:
         monkeypatch.setattr(module, "find_engine", lambda path=None: library if path is None else program)
@@ -122,6 +123,18 @@ def test_contracts_that_are_asked_for_without_an_engine_found_no_chain(
         founding_parameters(asked)
     assert str(caught.value).startswith(f"{name} needs a contract engine")
     assert 'pip install "planetmint-node[zenroom]"' in str(caught.value)
+
+
+def test_an_engine_whose_workers_do_not_start_founds_no_chain_with_contracts(
+    finds: Finds, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node that founds such a chain could never follow it."""
+    finds(LIBRARY)
+    monkeypatch.setattr(module, "SandboxPool", FailingPool)
+    assert founding_parameters(settings()).contracts == ContractParameters()
+    assert "`zenroom 3.16.1` cannot be run on this machine: no process could be started" in caplog.text
+    with pytest.raises(ConfigurationError, match=r"scripts=on needs .* no process could be started"):
+        founding_parameters(settings("off", "on"))
 
 
 def test_a_chain_without_contracts_is_founded_without_a_look_for_an_engine(
