@@ -33,6 +33,9 @@ from planetmint.model.errors import TransactionTooLarge
 
 ROUTE = "/api/v1/transactions"
 
+DRY_RUN_ROUTE = f"{ROUTE}?dry_run=true"
+"""The route under which dry runs are counted: what they take says nothing about submissions."""
+
 BODY_BUDGET = 256 * 1024 * 1024
 """Bytes of unfinished bodies over all connections; beyond, the answer is 503."""
 
@@ -74,11 +77,13 @@ class Submit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         begun = perf_counter()
+        route = ROUTE
         headers = dict(scope["headers"])
         bulk = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == NDJSON
         try:
             mode, dry_run = _wish(scope["query_string"])
             if dry_run:
+                route = DRY_RUN_ROUTE
                 status = await self._try(scope, receive, send, headers, bulk=bulk)
             elif bulk:
                 status = await self._many(scope, receive, send, headers, mode)
@@ -93,8 +98,8 @@ class Submit:
         except NODE_ERRORS as error:
             status = await _refuse(scope, send, self._node.failures.answer(error))
         except Exception as error:  # noqa: BLE001 - the edge's last resort: logged, answered without details
-            status = await _refuse(scope, send, self._node.failures.unexpected(error, ROUTE))
-        self._node.metrics.count(ROUTE, "POST", status, perf_counter() - begun)
+            status = await _refuse(scope, send, self._node.failures.unexpected(error, route))
+        self._node.metrics.count(route, "POST", status, perf_counter() - begun)
 
     async def _one(self, receive: Receive, send: Send, headers: dict[bytes, bytes], mode: Mode) -> int:
         body = await self._body(receive, headers)

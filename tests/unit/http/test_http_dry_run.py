@@ -253,6 +253,16 @@ async def test_a_client_that_leaves_within_the_body_tries_nothing(world: World) 
     assert len(world.application.tried) == 1
 
 
+async def test_dry_runs_are_counted_apart_from_submissions(world: World) -> None:
+    body = world.story.bicycle.canonical
+    for query in ("", "?dry_run=true", "?dry_run=true", "?dry_run=false", "?dry_run=x"):
+        await world.post(body, query)
+    lines = (await world.get("/metrics")).text.splitlines()
+    name = "planetmint_http_requests_total"
+    assert f'{name}{{method="POST",route="{TRANSACTIONS}?dry_run=true",status="200"}} 2.0' in lines
+    assert f'{name}{{method="POST",route="{TRANSACTIONS}",status="202"}} 2.0' in lines
+
+
 async def test_pages_of_every_origin_may_read_the_answer(world: World) -> None:
     answer = await world.post(
         world.story.bicycle.canonical, "?dry_run=true", headers={"Origin": "https://example.org"}
