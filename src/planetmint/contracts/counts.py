@@ -106,7 +106,7 @@ _WRITE = words_of("write number '' in ''")
 _SET = words_of("set '' to '' as ''")
 
 
-def find_unbounded(script: Sequence[Statement], values: Iterable[JsonValue], largest: int) -> str | None:
+def find_unbounded(script: Sequence[Statement], values: Sequence[JsonValue], largest: int) -> str | None:
     """The first count that is beyond `largest` or cannot be read off the texts, as a sentence; None if all can.
 
     Args:
@@ -125,17 +125,26 @@ def find_unbounded(script: Sequence[Statement], values: Iterable[JsonValue], lar
 class _Texts:
     """Looks a contract's counts up in its texts."""
 
-    def __init__(self, script: Sequence[Statement], values: Iterable[JsonValue], largest: int) -> None:
+    def __init__(self, script: Sequence[Statement], values: Sequence[JsonValue], largest: int) -> None:
         self._largest = largest
-        self._script = [_Line.of(statement) for statement in script]
-        self._members: dict[str, list[JsonValue]] = {}
-        self._strings: list[str] = []
-        for name, value in _pairs(values):
-            if name is not None:
-                self._members.setdefault(name_of(name), []).append(value)
-            if isinstance(value, str):
-                self._strings.append(value)
+        self._statements = script
+        self._values = values
         self._found: dict[tuple[str, int], str | None] = {}
+
+    # Most contracts count nothing, or by plain numbers: what follows is made for those that need it.
+
+    @cached_property
+    def _script(self) -> list["_Line"]:
+        return [_Line.of(statement) for statement in self._statements]
+
+    @cached_property
+    def _members(self) -> dict[str, list[JsonValue]]:
+        """Every member of data and keys at any depth, by the name that the engine gives to it."""
+        members: dict[str, list[JsonValue]] = {}
+        for name, value in _pairs(self._values):
+            if name is not None:
+                members.setdefault(name_of(name), []).append(value)
+        return members
 
     def fault(self, statement: Statement) -> str | None:
         """What is wrong with the counts of one statement."""
@@ -212,11 +221,10 @@ class _Texts:
     @cached_property
     def _lengths(self) -> str | None:
         """What is wrong with the lengths of arrays, which may stand in any string."""
-        for text in self._strings:
-            for length in _LENGTH.findall(text):
-                if not self._small(length):
-                    return f"the array length {_clip(length)} is greater than {self._largest}"
-        return None
+        texts = (value for _, value in _pairs(self._values) if isinstance(value, str))
+        lengths = (length for text in texts for length in _LENGTH.findall(text))
+        beyond = next((length for length in lengths if not self._small(length)), None)
+        return None if beyond is None else f"the array length {_clip(beyond)} is greater than {self._largest}"
 
     def _bounded(self, value: JsonValue, least: int) -> bool:
         if isinstance(value, str):

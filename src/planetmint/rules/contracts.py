@@ -7,14 +7,14 @@ and leaves. Nothing is run here. Source: transactions 5.4 and 6, decision D18.
 
 from collections.abc import Iterator
 
-from planetmint.conditions import signers
+from planetmint.conditions import contract_leaves, signers
 from planetmint.contracts import ContractCall, Purpose, make_call, refusal
 from planetmint.model import json
-from planetmint.model.condition import Fulfillment, ThresholdFulfillment, ZenroomFulfillment
+from planetmint.model.condition import Ed25519Fulfillment, ZenroomFulfillment
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
 from planetmint.model.json import JsonObject
 from planetmint.model.parameters import ChainParameters
-from planetmint.model.transaction import Input, Transaction
+from planetmint.model.transaction import Transaction
 
 ADDED = "transaction"
 """Member of a leaf's data that the node adds in mode ``bound``; nothing a sender writes can stand in its place."""
@@ -26,17 +26,32 @@ def contract_calls(transaction: Transaction, parameters: ChainParameters) -> tup
     Raises:
         InvalidScript: About `script`: the chain runs none, or the text is beyond a bound.
         InvalidSignature: About a zenroom leaf: the chain takes none, there is no `script` member to run it with,
-            its texts cannot be read, or they are beyond a bound.
+            its texts cannot be read, or they are beyond a bound. About either: data and keys of all contracts
+            of the transaction together are beyond ``contracts.max_data_bytes``.
     """
     calls = []
-    if transaction.version == "3.0" and transaction.script is not None:
-        calls.append(_script_call(transaction, parameters))
-    for index, item in enumerate(transaction.inputs):
-        field = f"inputs[{index}].fulfillment"
-        calls.extend(
-            _leaf_call(transaction, item, leaf, field, parameters) for leaf in _zenroom_leaves(item.fulfillment)
-        )
+    left = parameters.contracts.max_data_bytes
+    for call in _all_calls(transaction, parameters):
+        left -= len(call.data) + len(call.keys or "")
+        if left < 0:
+            # Many leaves may share large inputs: without this, the calls could be 200 times the transaction.
+            allowed = parameters.contracts.max_data_bytes
+            reason = f"data and keys of the transaction's contracts have more than {allowed} bytes together"
+            raise refusal(call.purpose, call.field, "contract.data", reason)
+        calls.append(call)
     return tuple(calls)
+
+
+def _all_calls(transaction: Transaction, parameters: ChainParameters) -> Iterator[ContractCall]:
+    if transaction.version == "3.0" and transaction.script is not None:
+        yield _script_call(transaction, parameters)
+    for index, item in enumerate(transaction.inputs):
+        if isinstance(item.fulfillment, Ed25519Fulfillment):
+            continue
+        field = f"inputs[{index}].fulfillment"
+        added: JsonObject = {"message": item.message.hex(), "signers": [*signers(item.fulfillment)]}
+        for leaf in contract_leaves(item.fulfillment):
+            yield _leaf_call(transaction, leaf, added, field, parameters)
 
 
 def _script_call(transaction: Transaction, parameters: ChainParameters) -> ContractCall:
@@ -55,8 +70,13 @@ def _script_call(transaction: Transaction, parameters: ChainParameters) -> Contr
 
 
 def _leaf_call(
-    transaction: Transaction, item: Input, leaf: ZenroomFulfillment, field: str, parameters: ChainParameters
+    transaction: Transaction,
+    leaf: ZenroomFulfillment,
+    added: JsonObject,
+    field: str,
+    parameters: ChainParameters,
 ) -> ContractCall:
+    """The run of one leaf; `added` is what it may learn about the transaction (mode ``bound``)."""
     mode = parameters.contracts.zenroom
     if mode == "off":
         raise _refused(field, "contracts.off", "this chain does not accept contracts")
@@ -66,7 +86,6 @@ def _leaf_call(
     members = _members(transaction.script)
     inputs, outputs = ("inputs", "outputs") if transaction.version == "3.0" else ("input", "output")
     own = _read(leaf.data, "data", field, parameters) or {}
-    added: JsonObject = {"message": item.message.hex(), "signers": [*signers(item.fulfillment)]}
     return make_call(
         Purpose.CONDITION,
         field,
@@ -77,14 +96,6 @@ def _leaf_call(
         parameters.contracts,
         added={ADDED: added} if mode == "bound" else None,
     )
-
-
-def _zenroom_leaves(fulfillment: Fulfillment) -> Iterator[ZenroomFulfillment]:
-    if isinstance(fulfillment, ZenroomFulfillment):
-        yield fulfillment
-    elif isinstance(fulfillment, ThresholdFulfillment):
-        for item in fulfillment.fulfillments:
-            yield from _zenroom_leaves(item)
 
 
 def _members(value: json.JsonValue) -> JsonObject:

@@ -199,6 +199,15 @@ def test_every_member_of_the_name_counts_wherever_it_stands() -> None:
             assert not refused
 
 
+@pytest.mark.parametrize("name", ["1e9", "0x10", "-5", "1.5", "+1", ".5e9"])
+def test_what_the_engine_takes_for_a_number_is_no_name(name: str) -> None:
+    assert broken(f"Given I have a 'number' named '{name}'\n" + KDF.format(name), {name: 5}) == "contract.number"
+
+
+def test_a_number_may_stand_inside_an_object() -> None:
+    assert broken("Given I have a 'number' named 'n' inside 'd'\n" + KDF.format("n"), {"d": {"n": 5}}) is None
+
+
 def test_names_are_compared_as_the_engine_compares_them() -> None:
     script = "Given I have a 'number' named 'my_count'\n" + KDF.format("my count")
     assert broken(script, {"my count": 5}) is None
