@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from planetmint.testing.build import Builder, Built, Dialect
 from tests.support.abci import AbciClient, Refused, app_state, info, init_chain
 from tests.support.node import HOST, NodeProcess
 
+ROOT = Path(__file__).resolve().parents[2]
 ENGINE = "zenroom 3.16.1"
 OTHER = "zenroom 9.9.9"
 INSTALL = 'pip install "planetmint-node[zenroom]"'
@@ -317,3 +319,60 @@ async def _connected(address: Address, starting: "asyncio.Task[None]") -> AbciCl
             return await AbciClient.connect(address)
         except OSError:
             await asyncio.sleep(0.01)
+
+
+# Its installation
+
+
+def install(python: Path | str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """What `make run`, the installation script and the image do after they have installed the node."""
+    return subprocess.run(
+        ["bash", str(ROOT / "deploy/contract-engine"), str(python)],
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def pip_that_says(folder: Path, words: str) -> Path:
+    """A Python whose pip installs nothing and says so."""
+    path = folder / "python"
+    path.write_text(
+        f'#!/bin/sh\n[ "$2" = pip ] && {{ echo "{words}" >&2; exit 1; }}\nexec {sys.executable} "$@"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_where_the_engine_is_there_its_installation_says_nothing(tmp_path: Path) -> None:
+    done = install(pip_that_says(tmp_path, "Could not reach anybody"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_where_there_is_no_wheel_one_line_says_that_contracts_are_off_and_why(
+    tmp_path: Path, without_engine: dict[str, str]
+) -> None:
+    """And the installation of the node goes on."""
+    words = "ERROR: No matching distribution found for zenroom==3.16.1"
+    done = install(pip_that_says(tmp_path, words), without_engine)
+    assert (done.returncode, done.stdout) == (0, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("There is no contract engine here")
+    assert words in line
+    assert "contracts are off on a chain that it founds" in line
+    assert "docs/installation.md" in line
+
+
+def test_every_way_to_install_the_node_installs_the_engine() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    run, _, development = makefile.partition("\n$(STAMP):")[2].partition("\n$(DEV_STAMP):")
+    assert "deploy/contract-engine $(BIN)/python" in run
+    assert "-r requirements-zenroom.lock" in development
+    assert 'contract-engine" "$new/bin/python"' in (ROOT / "deploy/install").read_text()
+    assert (
+        "deploy/contract-engine /opt/planetmint/bin/python"
+        in (ROOT / "deploy/container/Containerfile").read_text()
+    )
+    assert "!requirements-zenroom.lock" in (ROOT / ".dockerignore").read_text().splitlines()
