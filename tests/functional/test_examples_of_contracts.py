@@ -84,3 +84,26 @@ def test_every_rule_about_contracts_that_the_code_knows_is_in_the_chapter_and_no
     section = TEXT.split("## What is refused, and how")[1].split("\n## ")[0]
     told = set(re.findall(r"`(contracts?\.[a-z]+|script\.off)`", section))
     assert told == known
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```python\nprint(1)\n```\n\n```text\n2\n```\n",
+        "```python\nprint(1)\nprint(2)\n```\n\n```text\n1\n```\n",
+        "```python\nraise AssertionError\n```\n",
+        "```console\n$ echo one\ntwo\n```\n",
+        "```console\n$ echo one\n$ false\n```\n",
+        "`a.txt`:\n\n```text\nkept\n```\n\n```console\n$ cat a.txt\nlost\n```\n",
+    ],
+)
+def test_a_page_that_shows_something_else_than_what_happens_is_noticed(page: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(page, encoding="utf-8")
+    with pytest.raises(AssertionError):
+        pages.follow(tmp_path / "page.md", tmp_path, os.environ)
+
+
+def test_a_page_may_leave_out_what_differs_each_time(tmp_path: Path) -> None:
+    told = "```console\n$ seq 3; echo took 17 s\n1\n…\ntook … s\n$ export A=5\n$ echo $A > a\n$ cat a\n5\n```\n"
+    (tmp_path / "page.md").write_text(told, encoding="utf-8")
+    pages.follow(tmp_path / "page.md", tmp_path, os.environ)
