@@ -21,7 +21,7 @@ from planetmint.model.parameters import ChainParameters
 from planetmint.ports.contracts import Execution, Patience
 from planetmint.ports.errors import ChainMismatch, ContractsUnavailable
 from planetmint.runtime.settings import ConfigurationError, Settings
-from planetmint.sandbox import EngineKind, SandboxLimits, SandboxPool, find_engine
+from planetmint.sandbox import EngineKind, Layer, SandboxLimits, SandboxPool, find_engine
 
 PACKAGE_VERSION = "3.16.1"
 """Version of `zenroom` that the extra of that name installs; later ones bring no engine."""
@@ -34,6 +34,18 @@ INSTALL = (
 
 MOST_WORKERS = 4
 """Workers where nothing is set: contracts shall not take all processors of a large machine."""
+
+_NAMESPACES = (
+    "let the node make user namespaces (a container: its security profile; a systemd unit: RestrictNamespaces; else "
+    "kernel.unprivileged_userns_clone), or leave it to the list of system calls"
+)
+_REMEDIES = {
+    "files": "Linux 5.13 or newer with Landlock (`lsm=landlock,...`), and a container's profile that lets it in",
+    "memory shortage": "let the node write /proc/self/oom_score_adj",
+    "mounts": _NAMESPACES,
+    "network": _NAMESPACES,
+}
+"""What an operator does about a layer that is missing; the others hold meanwhile."""
 
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
@@ -183,7 +195,7 @@ class ContractHost:
         _log.info("contracts.ready", engine=pool.name, workers=pool.width, layers=", ".join(active) or "none")
         for layer in pool.layers:
             if not layer.active:
-                _log.warning("contracts.layer_missing", layer=layer.name, detail=layer.detail)
+                _tell_missing(layer)
 
     async def run(self, call: ContractCall, patience: Patience) -> Execution:
         """See `ContractEngine`."""
@@ -210,6 +222,15 @@ class ContractHost:
                 raise
             self._pool = pool
             return pool
+
+
+def _tell_missing(layer: Layer) -> None:
+    remedy = _REMEDIES.get(layer.name)
+    if remedy is None:
+        # A node that is not root has no other user to give a contract to, and is the better for it.
+        _log.info("contracts.layer_missing", layer=layer.name, detail=layer.detail)
+    else:
+        _log.warning("contracts.layer_missing", layer=layer.name, detail=layer.detail, remedy=remedy)
 
 
 def make_pool(kind: EngineKind, settings: Settings, workers: int) -> SandboxPool:

@@ -221,7 +221,11 @@ class Pool:
 
     async def start(self) -> None:
         await asyncio.sleep(0)
-        self.layers = (Layer("system calls", True, "a list"), Layer("network", False, "not permitted here"))
+        self.layers = (
+            Layer("system calls", True, "a list"),
+            Layer("network", False, "not permitted here"),
+            Layer("user", False, "the node's own"),
+        )
         self.pids = (1,) * self.width
 
     async def run(self, call: ContractCall, patience: Patience) -> Execution:
@@ -269,6 +273,13 @@ async def test_workers_are_started_for_a_chain_with_contracts_and_their_walls_ar
             "log_level": "warning",
             "layer": "network",
             "detail": "not permitted here",
+            "remedy": module._REMEDIES["network"],
+        },
+        {
+            "event": "contracts.layer_missing",
+            "log_level": "info",
+            "layer": "user",
+            "detail": "the node's own",
         },
     ]
     assert host.workers == 3
