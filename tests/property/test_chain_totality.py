@@ -5,6 +5,7 @@ Source: design D6, validation 1 ("never answers 500 for anything a client sent")
 """
 
 import copy
+import json as plain_json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,17 +14,31 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planetmint.chain import admit, execute_block
+from planetmint.conditions import encode_fulfillment, fulfill
+from planetmint.contracts import ContractCall, EngineAnswer
 from planetmint.elections import end_block
 from planetmint.model import json
+from planetmint.model.condition import Fulfillment, ThresholdFulfillment, ZenroomFulfillment
 from planetmint.model.election import ElectionRecord
 from planetmint.model.errors import InvalidTransaction
-from planetmint.model.parameters import ChainParameters
+from planetmint.model.parameters import ChainParameters, ContractParameters, ZenroomMode
 from planetmint.model.transaction import Operation, Transaction
 from planetmint.model.validator import Validator
 from planetmint.rules import check_signatures, decode_canonical, decode_transaction
 from planetmint.state.overlay import Overlay
-from planetmint.testing.build import Builder, Dialect, all_of, identified, raw_key, validator_set
-from planetmint.testing.ledger import EmptyLedger
+from planetmint.testing.build import (
+    Builder,
+    Contract,
+    Dialect,
+    all_of,
+    details,
+    identified,
+    message,
+    raw_key,
+    seed,
+    validator_set,
+)
+from planetmint.testing.ledger import EmptyLedger, check_with
 
 PARAMETERS = ChainParameters()
 A, B, C = (Builder(dialect) for dialect in Dialect)
@@ -114,11 +129,11 @@ ODD: list[Any] = [
 ]
 
 
-def verdict(wire: Any) -> str | None:
+def verdict(wire: Any, parameters: ChainParameters = PARAMETERS) -> str | None:
     """The class of a refusal; None where it is accepted and a block can end with it. All else goes through."""
     raw = wire if isinstance(wire, bytes) else json.canonical(wire)
     try:
-        accepted, _ = admit(decode_transaction(raw, PARAMETERS), Overlay(SCENE), check_signatures)
+        accepted, _ = admit(decode_transaction(raw, parameters), Overlay(SCENE), check_with(content, parameters))
     except InvalidTransaction as refusal:
         assert refusal.rule
         return refusal.code
@@ -149,6 +164,64 @@ def test_any_missing_member_has_a_verdict_and_is_refused(number: int) -> None:
         assert verdict(identified(changed)) is not None, path
 
 
+# Contracts
+
+
+def content(call: ContractCall) -> EngineAnswer:
+    """Whatever is expected comes out."""
+    return EngineAnswer(plain_json.dumps({"output": call.expected}).encode(), b"")
+
+
+def chain(mode: ZenroomMode) -> ChainParameters:
+    return ChainParameters(contracts=ContractParameters(zenroom=mode, scripts="on", engine="tests 1"))
+
+
+LOCK = Contract("Given nothing", {"a": 1}, {"b": 2})
+GUARDED = A.create("alice", [(3, all_of("alice", LOCK))], data={"n": 1})
+admit(decode_transaction(GUARDED.canonical, chain("bound")), SCENE, check_signatures)
+CONTRACTS = [
+    B.create("alice", [(3, all_of("alice", LOCK))]).wire,
+    A.draft_transfer([GUARDED.spend()], [(3, all_of("bob", LOCK))]).scripted({"x": 1}, ["ok"]).signed().wire,
+    C.draft_transfer([GUARDED.spend()], [(3, "bob")]).scripted({"x": 1}, {"y": [1.0]}, code="Given").signed().wire,
+    C.draft_create(all_of("alice", LOCK)).scripted({}, ["ok"], policies={"raw": {}}).signed().wire,
+]
+CONTRACT_PLACES = [(number, path) for number, subject in enumerate(CONTRACTS) for path in places(subject)]
+
+
+@pytest.mark.parametrize("number", range(len(CONTRACTS)))
+def test_transactions_with_contracts_are_valid_before_they_are_changed(number: int) -> None:
+    assert verdict(CONTRACTS[number], chain("bound")) is None
+
+
+@pytest.mark.parametrize("number", range(len(CONTRACTS)))
+def test_any_odd_value_at_any_place_of_a_transaction_with_contracts_has_a_verdict(number: int) -> None:
+    for path in places(CONTRACTS[number]):
+        for value in ODD:
+            changed = replaced(CONTRACTS[number], path, value)
+            verdict(changed if path == ("id",) else identified(changed), chain("bound"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["bound", "published"]),
+    st.binary(max_size=40),
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"null", b"{}", b'{"transaction": 1}'])),
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"null", b"{}"])),
+    st.booleans(),
+)
+def test_any_octets_in_a_contract_have_a_verdict(
+    mode: ZenroomMode, script: bytes, data: bytes, keys: bytes, beside: bool
+) -> None:
+    draft = A.draft_create("alice").scripted({"x": 1}, ["ok"])
+    given_parts: list[Fulfillment] = [ZenroomFulfillment(script, data, keys)]
+    if beside:
+        given_parts.append(fulfill(details("alice"), message(draft.wire, 0), [seed("alice")]))
+    text = encode_fulfillment(ThresholdFulfillment(tuple(given_parts), ()))
+    wire = draft.changed(lambda wire: wire["inputs"][0].update(fulfillment=text)).wire
+    found = verdict(identified(wire), chain(mode))
+    assert beside or mode == "published" or found == "InvalidSignature"
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -163,6 +236,19 @@ def test_random_values_at_random_places_have_a_verdict(place: tuple[int, Path], 
     changed = replaced(SUBJECTS[number], path, value)
     try:
         verdict(identified(changed))
+    except InvalidTransaction as refusal:  # the test cannot write it: a lone surrogate
+        assert refusal.rule == "json.surrogate"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(CONTRACT_PLACES), values, st.sampled_from(["bound", "published"]))
+def test_random_values_at_random_places_of_a_transaction_with_contracts_have_a_verdict(
+    place: tuple[int, Path], value: Any, mode: ZenroomMode
+) -> None:
+    number, path = place
+    changed = replaced(CONTRACTS[number], path, value)
+    try:
+        verdict(identified(changed), chain(mode))
     except InvalidTransaction as refusal:  # the test cannot write it: a lone surrogate
         assert refusal.rule == "json.surrogate"
 
