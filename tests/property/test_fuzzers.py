@@ -3,10 +3,17 @@
 
 import pytest
 
-from fuzz import abci_frames, abci_transactions, fulfillment, json_text, transaction
+from fuzz import abci_frames, abci_transactions, contracts, fulfillment, json_text, transaction
 from fuzz.engine import Broken, Fuzzer
 
-FUZZERS = [json_text.FUZZER, fulfillment.FUZZER, transaction.FUZZER, abci_frames.FUZZER, abci_transactions.FUZZER]
+FUZZERS = [
+    json_text.FUZZER,
+    fulfillment.FUZZER,
+    contracts.FUZZER,
+    transaction.FUZZER,
+    abci_frames.FUZZER,
+    abci_transactions.FUZZER,
+]
 
 
 @pytest.mark.parametrize("fuzzer", FUZZERS, ids=lambda fuzzer: fuzzer.name)
