@@ -5,6 +5,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -111,6 +112,7 @@ def everything(node: Running) -> dict[str, object]:
     lifecycle, verifier, engine = node.lifecycle, node.verifier, node.engine
     judge = verifier.contracts
     return {
+        "store": {name: copy(value) for name, value in vars(node.store).items() if name.startswith("_")},
         "blocks": list(node.blocks),
         "head": lifecycle.head,
         "published": node.feed.head,
