@@ -150,7 +150,7 @@ async def start_worker(kind: EngineKind) -> WorkerConnection:
                 pass_fds=(theirs.fileno(),),
                 env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | _BLANK_MEMORY,
                 cwd="/",
-                start_new_session=True,
+                process_group=0,  # no Ctrl-C of the node; in its session, so that it is niced against the node
             )
         except OSError as error:
             ours.close()

@@ -24,7 +24,7 @@ from planetmint.sandbox.layers import Layer
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.05, 5.0
 _ATTEMPTS = 2
 """Workers that one contract may cost before it is blamed."""
-_WALL_SHARE, _WALL_EXTRA = 30.0, 10.0
+_WALL_SHARE, _WALL_EXTRA = 60.0, 60.0
 """A run may take this many times its processor time by the clock on the wall, and this much more: on a busy
 machine contracts wait for everybody else."""
 
