@@ -123,8 +123,9 @@ def test_the_embedded_node_installs_without_engine_and_tarantool_at_another_plac
     assert not (root.path / "srv/node/current/bin/cometbft").exists()
     unit = content(root, "/usr/local/lib/systemd/system/planetmint.service").decode()
     assert "ExecStart=/srv/node/current/bin/planetmint start" in unit
-    with Running(root):
+    with Running(root) as node:
         assert client(root) == 1
+        assert "contracts.ready engine='zenroom 3.16.1'" in node.log
     assert (root.path / "var/lib/planetmint/ledger.db").exists()
     root.run(SCRIPT, "--uninstall", "--prefix", "/srv/node")
     assert (root.path / "var/lib/planetmint/ledger.db").exists()

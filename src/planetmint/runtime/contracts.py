@@ -36,8 +36,8 @@ MOST_WORKERS = 4
 """Workers where nothing is set: contracts shall not take all processors of a large machine."""
 
 _NAMESPACES = (
-    "let the node make user namespaces (a container: its security profile; a systemd unit: RestrictNamespaces; else "
-    "kernel.unprivileged_userns_clone), or leave it to the list of system calls"
+    "let the node make user namespaces (a container: its security profile; a systemd unit: RestrictNamespaces; "
+    "else kernel.unprivileged_userns_clone), or leave it to the list of system calls"
 )
 _REMEDIES = {
     "files": "Linux 5.13 or newer with Landlock (`lsm=landlock,...`), and a container's profile that lets it in",
