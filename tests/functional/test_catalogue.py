@@ -123,6 +123,18 @@ async def test_the_mempool_check_refuses_the_catalogue(node: Running, played: Ca
     assert played.differences(found) == {}
 
 
+async def test_a_dry_run_refuses_the_catalogue_and_remembers_nothing_of_it(
+    node: Running, played: Catalogue
+) -> None:
+    assert set(await execute(node, played.setup)) == {None}
+    before = node.lifecycle.head
+    tried = [await node.app.dry_run(case.transaction) for case in played.cases]
+    found = {case.name: verdict_of(one.refusal) for case, one in zip(played.cases, tried, strict=True)}
+    assert played.differences(found) == {}
+    assert not any(node.lifecycle.waits(raw) for raw in played.bad)
+    assert node.lifecycle.head == before
+
+
 async def test_a_block_refuses_the_catalogue_on_top_of_an_earlier_block(node: Running, played: Catalogue) -> None:
     assert set(await execute(node, played.setup)) == {None}
     verdicts = await execute(node, played.bad)
@@ -220,13 +232,17 @@ def checked(case: InvalidCase, answer: dict[str, Any], status: int) -> Verdict:
 
 
 @pytest.mark.slow
-def test_http_refuses_the_catalogue_one_by_one(fresh: http.client.HTTPConnection, played: Catalogue) -> None:
+@pytest.mark.parametrize("mode", ["commit", "commit&dry_run=true"])
+def test_http_refuses_the_catalogue_one_by_one(
+    mode: str, fresh: http.client.HTTPConnection, played: Catalogue
+) -> None:
     assert {line["status"] for line in post_lines(fresh, played.setup, "commit")} == {202}
     found = {}
     for case in played.cases:
-        status, body = post(fresh, case.transaction, "commit", "application/json")
+        status, body = post(fresh, case.transaction, mode, "application/json")
         answer = json.loads(body)
         assert answer["status"] == status
+        assert answer.get("valid", False) is False
         found[case.name] = checked(case, answer, status)
     assert played.differences(found) == {}
 
