@@ -5,7 +5,6 @@ Source: design D6, validation 1 ("never answers 500 for anything a client sent")
 """
 
 import copy
-import json as plain_json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 
 from planetmint.chain import admit, execute_block
 from planetmint.conditions import encode_fulfillment, fulfill
-from planetmint.contracts import ContractCall, EngineAnswer
 from planetmint.elections import end_block
 from planetmint.model import json
 from planetmint.model.condition import Fulfillment, ThresholdFulfillment, ZenroomFulfillment
@@ -39,6 +37,7 @@ from planetmint.testing.build import (
     validator_set,
 )
 from planetmint.testing.ledger import EmptyLedger, check_with
+from tests.support.contract_verdicts import content
 
 PARAMETERS = ChainParameters()
 A, B, C = (Builder(dialect) for dialect in Dialect)
@@ -165,11 +164,6 @@ def test_any_missing_member_has_a_verdict_and_is_refused(number: int) -> None:
 
 
 # Contracts
-
-
-def content(call: ContractCall) -> EngineAnswer:
-    """Whatever is expected comes out."""
-    return EngineAnswer(plain_json.dumps({"output": call.expected}).encode(), b"")
 
 
 def chain(mode: ZenroomMode) -> ChainParameters:

@@ -6,7 +6,6 @@ that tree with whatever she has: her own signatures, signatures of alice over ot
 conditions whose type, cost and subtypes may be lies. Source: transactions 5.3 and 5.4, mode ``bound``.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable
 
@@ -22,7 +21,6 @@ from planetmint.conditions import (
     fulfillment_uri,
     write_details,
 )
-from planetmint.contracts import ContractCall, EngineAnswer
 from planetmint.model.condition import (
     Condition,
     Details,
@@ -46,6 +44,7 @@ from planetmint.testing.build import (
     seed,
 )
 from planetmint.testing.ledger import Ledger
+from tests.support.contract_verdicts import content
 
 BUILD = Builder(Dialect.BIGCHAINDB)
 CHAIN = ChainParameters(contracts=ContractParameters(zenroom="bound", scripts="on", engine="tests 1"))
@@ -55,10 +54,6 @@ LIFTED = bytes(31) + b"\1"
 
 Part = tuple[Details, Callable[[bytes], Fulfillment | Condition]]
 """What the output shows for a node of the tree, and what mallory gives there, by the message to be signed."""
-
-
-def content(call: ContractCall) -> EngineAnswer:
-    return EngineAnswer(json.dumps({"output": call.expected}).encode(), b"")
 
 
 def sign(name: str, over: bytes) -> Fulfillment:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The real contract engine in its sandbox, for tests that ask it call after call and have no event loop."""
+"""Contract engines for tests without an event loop: the real one in its sandbox, and one that always agrees."""
 
 import asyncio
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
 
@@ -18,6 +19,11 @@ def chain_parameters(mode: ZenroomMode) -> ChainParameters:
     return ChainParameters(
         contracts=ContractParameters(zenroom=mode, scripts="on", engine=installed_engine().name)
     )
+
+
+def content(call: ContractCall) -> EngineAnswer:
+    """Whatever is expected comes out: for what must not depend on what a contract says."""
+    return EngineAnswer(json.dumps({"output": call.expected}).encode(), b"")
 
 
 @contextlib.contextmanager

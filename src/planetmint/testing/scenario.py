@@ -8,27 +8,46 @@ tin   = CREATE bob: 1 bob
 both  = COMPOSE move.0 tin.0: 3 alice
 parts = DECOMPOSE both.0: left right
 left  = CREATE alice from parts.0: 1 carol
+safe  = CREATE bob: 7 bob&
+open  = TRANSFER safe.0: 7 carol
 join  = VALIDATOR_ELECTION new 3 by v1: 10 v0, 20 v1
 leave = CHAIN_MIGRATION_ELECTION v0: 10 v0, 20 v1
 part  = VOTE join.1: 15 join, 5 v1
 ```
 
 An owner is a name, several names that all sign (``alice+bob``), or so many of several (``2:alice+bob+carol``).
-``gold.1[alice]`` is an output and who signs for it, all of its owners where nobody is named. An asset's data is
-the label; of a CREATE that takes up a part, the part. The outputs of an election are the validators; it is opened
-by who is named, or the first of them. In a VOTE the label of an election is its address. Everything behind ``#``
+Where an ampersand follows (``alice&``) the contract `GUARD` stands beside them; what spends such an output has a
+script. ``gold.1[alice]`` is an output and who signs for it, all of its owners where nobody is named. An asset's data
+is the label; of a CREATE that takes up a part, the part. The outputs of an election are the validators; it is
+opened by who is named, or the first of them. In a VOTE the label of an election is its address. Everything behind ``#``
 is a remark.
 """
 
 import re
 from collections.abc import Iterator
 
-from planetmint.testing.build import Builder, Built, Dialect, Owner, Shares, Spend, all_of, ballot_box, m_of_n
+from planetmint.testing.build import (
+    Builder,
+    Built,
+    Contract,
+    Dialect,
+    Draft,
+    Owner,
+    Shares,
+    Spend,
+    all_of,
+    ballot_box,
+    contracts,
+    m_of_n,
+)
+
+GUARD = Contract("Given I have a 'string' named 'word'\nThen print the string 'ok'\n")
+"""A contract that is content with any word."""
 
 _LINE = re.compile(r"(?P<label>\w+) *= *(?P<operation>[A-Z_]+) +(?P<subject>[^:]+): *(?P<rest>.*)")
 _SPEND = re.compile(r"(?P<label>\w+)\.(?P<index>[0-9]+)(?:\[(?P<signers>[\w+]+)\])?")
 _CANDIDATE = re.compile(r"(?P<candidate>\w+) +(?P<power>[0-9]+)(?: +by +(?P<by>\w+))?")
-_OWNER = re.compile(r"(?:(?P<needed>[0-9]+):)?(?P<names>\w+(?:\+\w+)*)")
+_OWNER = re.compile(r"(?:(?P<needed>[0-9]+):)?(?P<names>\w+(?:\+\w+)*)(?P<guarded>&?)")
 
 
 def play(text: str, dialect: Dialect = Dialect.PLANETMINT_2) -> dict[str, Built]:
@@ -65,15 +84,20 @@ def _build(builder: Builder, chain: dict[str, Built], line: str, match: re.Match
             owner, _, part = subject.partition(" from ")
             consumes = _spend(chain, part.strip(), line) if part else None
             data = _item(chain, part.strip()) if part else label
-            return builder.create(_owner(owner.strip(), line), _shares(rest, line), data=data, consumes=consumes)
+            creator = _owner(owner.strip(), line)
+            created = builder.draft_create(creator, _shares(rest, line), data=data, consumes=consumes)
+            return _signed(created, [consumes.owner if consumes else creator], label)
         case "TRANSFER":
-            return builder.transfer(
-                _spends(chain, subject, line), _shares(rest, line), metadata=_note(builder, label)
-            )
+            spends = _spends(chain, subject, line)
+            moved = builder.draft_transfer(spends, _shares(rest, line), metadata=_note(builder, label))
+            return _signed(moved, [spend.owner for spend in spends], label)
         case "COMPOSE":
-            return builder.compose(_spends(chain, subject, line), _shares(rest, line), data=label)
+            spends = _spends(chain, subject, line)
+            composed = builder.draft_compose(spends, _shares(rest, line), data=label)
+            return _signed(composed, [spend.owner for spend in spends], label)
         case "DECOMPOSE":
-            return builder.decompose(_spend(chain, subject, line), rest.split())
+            whole = _spend(chain, subject, line)
+            return _signed(builder.draft_decompose(whole, rest.split()), [whole.owner], label)
         case "VALIDATOR_ELECTION":
             wish = _CANDIDATE.fullmatch(subject)
             if wish is None:
@@ -88,6 +112,13 @@ def _build(builder: Builder, chain: dict[str, Built], line: str, match: re.Match
             return builder.vote(_spends(chain, subject, line), shares, metadata=_note(builder, label))
         case other:
             raise ValueError(f"no operation of a scenario: {other} in: {line}")
+
+
+def _signed(draft: Draft, owners: list[Owner], word: str) -> Built:
+    """The draft, with a script where one of `owners` needs one."""
+    if any(map(contracts, owners)):
+        draft = draft.scripted({"word": word}, ["ok"], code=GUARD.script)
+    return draft.signed()
 
 
 def _powers(text: str, line: str) -> dict[str, int]:
@@ -112,7 +143,10 @@ def _owner(text: str, line: str) -> Owner:
         raise ValueError(f"no owner: {text!r} in: {line}")
     names = match["names"].split("+")
     if match["needed"]:
-        return m_of_n(int(match["needed"]), *names)
+        owner: Owner = m_of_n(int(match["needed"]), *names)
+        return all_of(owner, GUARD) if match["guarded"] else owner
+    if match["guarded"]:
+        return all_of(*names, GUARD)
     return names[0] if len(names) == 1 else all_of(*names)
 
 

@@ -4,7 +4,6 @@
 The engine here is content with every contract: nothing of this depends on what a contract says.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from planetmint.conditions import contract_condition, contract_fulfillment, encode_fulfillment, fulfill
-from planetmint.contracts import ContractCall, EngineAnswer
 from planetmint.model.condition import Fulfillment, ThresholdFulfillment
 from planetmint.model.errors import InvalidScript, InvalidSignature, InvalidTransaction
 from planetmint.model.parameters import ChainParameters, ContractParameters, ScriptMode, ZenroomMode
@@ -36,6 +34,7 @@ from planetmint.testing.build import (
     seed,
 )
 from planetmint.testing.ledger import Ledger
+from tests.support.contract_verdicts import content
 
 A, B, C = (Builder(dialect) for dialect in Dialect)
 LOCK = Contract("Given nothing", {"a": 1}, {"b": 2})
@@ -44,11 +43,6 @@ OTHER = Contract("Given nothing else")
 
 def chain(zenroom: ZenroomMode = "bound", scripts: ScriptMode = "on") -> ChainParameters:
     return ChainParameters(contracts=ContractParameters(zenroom=zenroom, scripts=scripts, engine="tests 1"))
-
-
-def content(call: ContractCall) -> EngineAnswer:
-    """Whatever is expected comes out."""
-    return EngineAnswer(json.dumps({"output": call.expected}).encode(), b"")
 
 
 def ledger(zenroom: ZenroomMode = "bound", scripts: ScriptMode = "on") -> Ledger:

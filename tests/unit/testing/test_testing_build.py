@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from planetmint.testing.build import Builder, Dialect, Threshold, all_of, m_of_n, output, public_key
+from planetmint.testing.build import Builder, Contract, Dialect, Threshold, all_of, m_of_n, output, public_key
 from planetmint.testing.ledger import Ledger
+from tests.support.contract_verdicts import chain_parameters, content
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "shared"
 FILES = {
@@ -104,3 +105,38 @@ def test_elections_and_votes_are_those_of_the_vectors_to_the_last_byte(dialect: 
     spends = [election.spend(item["fulfills"]["output_index"]) for item in vote["transaction"]["inputs"]]
     amount = int(vote["transaction"]["outputs"][0]["amount"])
     assert builder.vote(spends, amount=amount).wire == vote["transaction"]
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_script_has_the_shape_of_its_version_and_is_signed(dialect: Dialect) -> None:
+    built = Builder(dialect).draft_create("alice").scripted({"a": 1}, ["b"], code="c", policies={}).signed()
+    names = ("inputs", "outputs") if dialect is Dialect.PLANETMINT_2 else ("input", "output")
+    script = built.wire["script"]
+    assert [script[name] for name in names] == [{"a": 1}, ["b"]]
+    assert script["policies"] == {}
+    assert script["code"] == "c" if dialect is Dialect.PLANETMINT_2 else script["code"]["raw"] == "c"
+    parameters = chain_parameters("bound")
+    Ledger(parameters, engine=content).take(built.canonical)
+    late = built.changed(lambda wire: wire["script"].update(policies={"raw": {}}))
+    verdict = Ledger(parameters, engine=content).verdict(late.canonical)
+    assert verdict is not None
+    assert verdict.rule == "signature"
+
+
+def test_a_contract_s_output_shows_a_key_in_its_place_and_commits_to_its_text() -> None:
+    contract = Contract("Given nothing", shown="somebody")
+    made = output(5, all_of("alice", contract))
+    nodes = made["condition"]["details"]["subconditions"]
+    assert nodes[1] == {"type": "zenroom-sha-256", "public_key": public_key("somebody")}
+    assert made["public_keys"] == [public_key("alice")]
+    others = (contract, Contract("Given nothing", {"a": 1}, {"b": 2}, "somebody"))
+    assert {output(5, all_of("alice", other))["condition"]["uri"] for other in others} == {
+        made["condition"]["uri"]
+    }
+    assert output(5, all_of("alice", Contract("Given", shown="somebody"))) != made
+
+
+def test_a_ledger_without_an_engine_says_so() -> None:
+    built = Builder(Dialect.PLANETMINT_2).draft_create("alice").scripted({}, []).signed()
+    with pytest.raises(AssertionError, match="no engine"):
+        Ledger(chain_parameters("bound")).take(built.canonical)

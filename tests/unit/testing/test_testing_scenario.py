@@ -9,6 +9,7 @@ from planetmint.testing import scenario
 from planetmint.testing.build import Dialect, ballot_box, public_key, validator_set
 from planetmint.testing.ledger import BlockLedger, Ledger
 from planetmint.testing.scenario import play
+from tests.support.contract_verdicts import chain_parameters, content, engine_here
 
 TRANSFERS = """
     gold = CREATE alice+bob: 10 alice, 5 2:alice+bob+carol   # two creators
@@ -21,9 +22,10 @@ TRANSFERS = """
 def test_the_scenario_of_the_docstring_is_accepted() -> None:
     (text,) = re.findall(r"```\n(.*?)```", scenario.__doc__ or "", re.DOTALL)
     chain = play(text)
-    names = ["gold", "move", "tin", "both", "parts", "left", "join", "leave", "part"]
+    names = ["gold", "move", "tin", "both", "parts", "left", "safe", "open", "join", "leave", "part"]
     assert list(chain) == names
-    Ledger(validators=validator_set({"v0": 10, "v1": 20})).take_all(built.canonical for built in chain.values())
+    ledger = Ledger(chain_parameters("bound"), validator_set({"v0": 10, "v1": 20}), content)
+    ledger.take_all(built.canonical for built in chain.values())
     assert chain["join"].wire["inputs"][0]["owners_before"] == [public_key("v1")]
     assert chain["part"].wire["outputs"][0]["public_keys"] == [ballot_box(chain["join"].id).public_key]
     assert chain["left"].wire["assets"] == [{"data": "left"}]
@@ -37,6 +39,16 @@ def test_transfers_are_accepted_in_every_dialect(dialect: Dialect) -> None:
     assert chain["gold"].wire["inputs"][0]["owners_before"] == [public_key("alice"), public_key("bob")]
     assert chain["back"].wire["outputs"][0]["amount"] == "8"
     assert chain["back"].asset_id == chain["gold"].id
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_contracts_of_a_scenario_are_satisfied_in_every_dialect(dialect: Dialect) -> None:
+    chain = play("safe = CREATE bob&: 7 2:bob+carol&\nopen = TRANSFER safe.0: 7 carol", dialect)
+    with engine_here() as engine:
+        Ledger(chain_parameters("bound"), engine=engine).take_all(built.canonical for built in chain.values())
+    kinds = chain["safe"].wire["outputs"][0]["condition"]["uri"].partition("subtypes=")[2]
+    assert kinds == "ed25519-sha-256,zenroom-sha-256"
+    assert chain["safe"].wire["outputs"][0]["public_keys"] == [public_key("bob"), public_key("carol")]
 
 
 @pytest.mark.parametrize("dialect", Dialect)
