@@ -17,10 +17,10 @@ part  = VOTE join.1: 15 join, 5 v1
 
 An owner is a name, several names that all sign (``alice+bob``), or so many of several (``2:alice+bob+carol``).
 Where an ampersand follows (``alice&``) the contract `GUARD` stands beside them; what spends such an output has a
-script. ``gold.1[alice]`` is an output and who signs for it, all of its owners where nobody is named. An asset's data
-is the label; of a CREATE that takes up a part, the part. The outputs of an election are the validators; it is
-opened by who is named, or the first of them. In a VOTE the label of an election is its address. Everything behind ``#``
-is a remark.
+script. ``gold.1[alice]`` is an output and who signs for it, all of its owners where nobody is named. An asset's
+data is the label; of a CREATE that takes up a part, the part. The outputs of an election are the validators; it
+is opened by who is named, or the first of them. In a VOTE the label of an election is its address. Everything
+behind ``#`` is a remark.
 """
 
 import re
