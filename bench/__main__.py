@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as RemainingColumn
 
-from bench import jobs, limits, machine, mix, production, report, rows, transactions
+from bench import contracts, jobs, limits, machine, mix, production, report, rows, transactions
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
 
-ALL = rows.ALL | mix.ALL | production.ALL
+ALL = rows.ALL | mix.ALL | contracts.ALL | production.ALL
 
 _LIMIT_NAMES = {
     "verifications": "Ed25519 verifications/s on one core",
