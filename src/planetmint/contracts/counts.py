@@ -10,9 +10,10 @@ readable from the texts and at most the chain parameter ``contracts.max_number``
 2. Where the statement names it, every member of that name anywhere in data and keys must be such a number, as a
    JSON number or as a string of digits, and so must be what the script itself writes under that name. Names are
    compared as the engine compares them (blanks are underscores).
-3. And nothing else may have put a number there: apart from counting, a name that counts may only be read as a
-   number in ``Given``, written in ``write number`` or ``set ... as``, and printed. Arithmetic, renaming, copying,
-   decoding and statements that make an object of that name are refused, and so are all ``named by``.
+3. And nothing else may have put a number there: a name that counts must be read as a number in ``Given``, or
+   written in ``write number`` or ``set ... as``, and apart from that and from counting may only be printed.
+   Arithmetic, renaming, copying, decoding and statements that make an object of that name are refused, and so are
+   all ``named by``.
 
 The engine itself would take much more in these places: the base64 text of an octet string, for one, if it happens
 to look like a number. What cannot be read off the text is therefore refused and never guessed.
@@ -176,8 +177,8 @@ class _Texts:
             if line.says(own) or not self._leaves(line, name, written):
                 return f"the number {_clip(name)} cannot be told beforehand because of line {line.number}"
         found = [*self._members.get(name, ()), *written]
-        if not found:
-            return f"the number {_clip(name)} stands neither in the script nor in data or keys"
+        if not found or not any(line.introduces(name) for line in self._script):
+            return f"the number {_clip(name)} is given to the contract neither by itself nor by data or keys"
         if not all(self._bounded(value, least) for value in found):
             return f"the number {_clip(name)} is not a whole number from {least} to {self._largest}"
         return None
@@ -216,6 +217,8 @@ class _Texts:
             kind = arguments[0] if line.given and words in _GIVEN else None
             if kind not in _TEXTS or ("named" in words and arguments[1] != name):
                 return f"the types in {_clip(name)} cannot be told beforehand because of line {line.number}"
+        if not any(line.introduces(name) for line in self._script):
+            return f"the types in {_clip(name)} are not given to the contract"
         return None
 
     @cached_property
@@ -259,6 +262,13 @@ class _Line(NamedTuple):
         steps = (step for argument in statement.arguments for step in argument.split("."))
         text = f" {' '.join(statement.words)} "
         return cls(*statement, frozenset((*statement.arguments, *steps)), text)
+
+    def introduces(self, name: str) -> bool:
+        """Whether it makes an object of that name, which the engine does not let others do after it.
+
+        Asked of statements alone of which it is known already that they do so rightly, if at all.
+        """
+        return name in self.parts and (self.given or self.words in (_WRITE, _SET))
 
     def says(self, words: tuple[str, ...]) -> bool:
         """Whether `words` occur outside of arguments, in one piece."""

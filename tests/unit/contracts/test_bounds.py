@@ -226,6 +226,14 @@ def test_a_number_that_the_script_writes_may_count() -> None:
 
 def test_a_name_that_stands_for_nothing_may_not_count() -> None:
     assert broken(KDF.format("n")) == "contract.number"
+    assert broken(GIVEN + KDF.format("n")) == "contract.number"
+
+
+def test_a_number_that_is_there_but_not_taken_in_may_not_count() -> None:
+    """Else a statement that makes up the name of what it makes could put anything in its place."""
+    made = "When I create the 'x' public key from did document 'd'\n"
+    assert broken(made + KDF.format("x_public_key"), {"x_public_key": 5}) == "contract.number"
+    assert broken("Then print 'n'\n" + KDF.format("n"), {"n": 5}) == "contract.number"
 
 
 def test_a_count_may_be_called_like_its_unit() -> None:
@@ -303,6 +311,7 @@ def test_lengths_of_arrays_in_types_are_bounded(words: tuple[str, ...]) -> None:
     assert broken(given + line, {"t": ["uint256[10000]"]}) is None
     assert broken(given + line, {"t": ["uint256[10001]"]}) == "contract.number"
     assert broken("Given I have a 'hex array' named 't'\n" + line, {"t": ["75"]}) == "contract.number"
+    assert broken(line, {"t": ["uint256"]}) == "contract.number"
     assert broken(given + "When I append 'x' to 't'\n" + line, {"t": []}) == "contract.number"
 
 
