@@ -11,18 +11,30 @@ import sys
 from typing import Any
 
 from fuzz.engine import Fuzzer, changed, main
+from planetmint.contracts import ContractCall, EngineAnswer
 from planetmint.elections import end_block
 from planetmint.model import json
 from planetmint.model.errors import InvalidTransaction, SchemaValidationError
-from planetmint.model.parameters import ChainParameters
+from planetmint.model.parameters import ChainParameters, ContractParameters
 from planetmint.rules import decode_canonical, decode_transaction
-from planetmint.testing.build import ENCODERS, Builder, Dialect, all_of, m_of_n, validator_set
+from planetmint.testing.build import ENCODERS, Builder, Contract, Dialect, all_of, m_of_n, validator_set
 from planetmint.testing.build import identified as with_id
 from planetmint.testing.ledger import EmptyLedger, Ledger
 
 PARAMETERS = ChainParameters(
-    max_transaction_bytes=20_000, max_json_depth=40, max_inputs=5, max_outputs=5, max_condition_depth=4
+    max_transaction_bytes=20_000,
+    max_json_depth=40,
+    max_inputs=5,
+    max_outputs=5,
+    max_condition_depth=4,
+    contracts=ContractParameters(zenroom="bound", scripts="on", engine="fuzz 1"),
 )
+LOCK = Contract("Given nothing", {"a": 1}, {"b": 2})
+
+
+def content(call: ContractCall) -> EngineAnswer:
+    """Whatever is expected comes out."""
+    return EngineAnswer(plain_json.dumps({"output": call.expected}).encode(), b"")
 
 
 def _corpus() -> list[dict[str, Any]]:
@@ -32,6 +44,9 @@ def _corpus() -> list[dict[str, Any]]:
         first = build.create("a", [(10, "a"), (5, all_of("a", "b"))], data="gold", metadata=dialect.content("x"))
         second = build.transfer([first.spend(0), first.spend(1)], [(15, m_of_n(2, "a", "b", "c"))])
         found += [first.wire, second.wire]
+        guarded = build.create("a", [(5, all_of("a", LOCK)), (5, m_of_n(1, "a", LOCK))], data="safe")
+        opened = build.draft_transfer([guarded.spend(0), guarded.spend(1)], [(10, all_of("a", "b", LOCK))])
+        found += [guarded.wire, opened.scripted({"x": 1}, ["ok"], code="Given nothing").signed().wire]
         if dialect is Dialect.PLANETMINT_2:
             third = build.compose([second.spend()], [(3, "a")], data="both")
             found += [third.wire, build.decompose(third.spend(), ["left", "right"]).wire]
@@ -61,6 +76,9 @@ NAMES = [
     "asset",
     "assets",
     "script",
+    "code",
+    "input",
+    "outputs",
     "type",
     "threshold",
     "extra",
@@ -95,7 +113,7 @@ def try_bytes(data: bytes) -> bool:
         return False
     assert decode_canonical(transaction.canonical, PARAMETERS) == transaction
     assert with_id(plain_json.loads(transaction.canonical))["id"] == transaction.id
-    verdict = Ledger(PARAMETERS, VALIDATORS).verdict(data)
+    verdict = Ledger(PARAMETERS, VALIDATORS, content).verdict(data)
     assert verdict is None or verdict.rule
     if verdict is None:
         assert not end_block(EmptyLedger(VALIDATORS), 1, [transaction]).updates
