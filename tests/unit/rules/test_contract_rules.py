@@ -33,7 +33,7 @@ from planetmint.testing.build import (
     public_key,
     seed,
 )
-from planetmint.testing.ledger import Ledger
+from planetmint.testing.ledger import BlockLedger, Ledger
 from tests.support.contract_verdicts import content
 
 A, B, C = (Builder(dialect) for dialect in Dialect)
@@ -159,6 +159,16 @@ def test_section_4_3_a_signature_beside_a_contract_covers_the_script_and_the_ref
         verdict = chain_of_tests.verdict(moved.changed(change).canonical)
         assert verdict is not None
         assert (type(verdict), verdict.rule) == (InvalidSignature, "signature")
+
+
+def test_the_streams_tell_of_the_keys_that_signed_beside_a_contract() -> None:
+    gold = A.create("alice", [(5, all_of("alice", "bob", LOCK))], data="gold")
+    moved = scripted(A.draft_transfer([gold.spend()], [(5, all_of("carol", LOCK))])).signed()
+    blocks = BlockLedger((), parameters=chain(), engine=content)
+    blocks.good_block(gold.canonical)
+    (event,) = blocks.good_block(moved.canonical).events.events
+    assert set(event.signers) == {public_key("alice"), public_key("bob")}
+    assert event.public_keys == (public_key("carol"),)
 
 
 # Published: whoever satisfies the contract
