@@ -97,10 +97,48 @@ def test_no_spelling_of_a_statement_gets_past_the_bound(line: str, value: int | 
 @pytest.mark.parametrize("number", ["65", "0x41", "6.5e1", "65.0", "\t65", "0065"])
 def test_the_engine_itself_takes_these_spellings(number: str, engine: Engine) -> None:
     """Were it otherwise, the test above would prove nothing."""
-    script = f"Given nothing\nwhen I  CREATE that valid\nWhen I create the Random object OF '{number}' bytes\n"
-    script = script.replace("when I  CREATE that valid\n", "") + "Then print the 'random object' as 'hex'\n"
+    script = f"Given nothing\nWhen  I create the Random object OF '{number}' bytes\n"
+    script += "Then print the 'random object' as 'hex'\n"
     call = ContractCall("script", Purpose.SCRIPT, script, "{}", None, bytes(64), None)
     assert len(str(result(call, engine)["random_object"])) == 2 * 65
+
+
+@st.composite
+def spelled_debug(draw: st.DrawFn) -> str:
+    line = draw(st.sampled_from(["When", "and", "AND", "Then"])) + draw(BLANK)
+    for _ in range(draw(st.integers(0, 2))):
+        line += draw(EXTRA) + draw(BLANK)
+    name = draw(st.sampled_from(["debug", "schema", "trace", "backtrace", "codec", "config"]))
+    return (
+        line
+        + draw(st.sampled_from([name, name.upper(), name.title()]))
+        + draw(st.sampled_from(["", " ", "\r", "'"]))
+    )
+
+
+def dumped(logs: bytes) -> bool:
+    """Whether the engine has shown what it holds, or what it did."""
+    return any(
+        word in logs for word in (b"c_WHEN_ack", b"SCHEMA", b"CODEC =", b"check_collision", b"[W]  Given nothing")
+    )
+
+
+@OFTEN
+@given(line=spelled_debug())
+def test_no_spelling_of_a_debugging_statement_is_run(line: str, engine: Engine) -> None:
+    script = f"Given nothing\nWhen done\n{line}\nThen print the string 'ok'\n"
+    call = passed(script, {})
+    if call is not None:
+        answer = engine(call)
+        assert not (answer.output and dumped(answer.logs)), line
+
+
+@pytest.mark.parametrize("name", ["debug", "schema", "trace", "backtrace", "codec", "config"])
+def test_debugging_statements_show_what_the_engine_holds(name: str, engine: Engine) -> None:
+    """Were it otherwise, the test above would prove nothing."""
+    script = f"Given nothing\nWhen done\nand I {name}\nThen print the string 'ok'\n"
+    answer = engine(ContractCall("script", Purpose.SCRIPT, script, "{}", None, bytes(64), None))
+    assert answer.output and dumped(answer.logs)
 
 
 # Where a count may come from
