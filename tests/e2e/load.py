@@ -60,6 +60,10 @@ class Poster(threading.Thread):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Post no more."""
         self._ended.set()
         self.join()
 

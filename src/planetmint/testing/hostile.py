@@ -56,6 +56,7 @@ class Hostile:
         outputs: What the transaction declares.
         rule: Which bound it breaks, where it is refused unread.
         endless: It has no end, or none within minutes: it must never be run without a limit.
+        heavy: It takes so much that it may be an overrun on a slow or a busy machine.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Hostile:
     outputs: JsonValue = None
     rule: str | None = None
     endless: bool = False
+    heavy: bool = False
 
     @property
     def fits_script(self) -> bool:
@@ -192,11 +194,12 @@ def _long() -> Iterator[Hostile]:
         Fate.HARMLESS,
         _turning("When I write string 'a' in 'b'", _deleted("b")),
         _TURNS,
+        heavy=True,
     )
     script = _zencode("Foreach 'x' in 'a'", "When I copy 'x' in 'a'", "EndForeach", given=_given(a="string_array"))
-    yield Hostile("loop_that_feeds_itself", Fate.FAILED, script, {"a": ["1", "2"]})
+    yield Hostile("loop_that_feeds_itself", Fate.FAILED, script, {"a": ["1", "2"]}, heavy=True)
     script = _zencode("When I randomize the 'a' array", given=_given(a="number_array"))
-    yield Hostile("shuffle_of_10000_numbers", Fate.HARMLESS, script, {"a": [*range(10_000)]})
+    yield Hostile("shuffle_of_10000_numbers", Fate.HARMLESS, script, {"a": [*range(10_000)]}, heavy=True)
 
 
 def _deleted(name: str) -> str:
@@ -370,6 +373,7 @@ def _reaching_out() -> Iterator[Hostile]:
         Fate.FAILED,
         "Rule set maxiter 100000\n" + _turning("When I write string 'a' in 'b'", _deleted("b")),
         {"one": 1, "last": 10_000},
+        heavy=True,
     )
 
 
@@ -496,7 +500,7 @@ def _bounds() -> Iterator[Hostile]:
     yield Hostile("bytes_beyond_the_bound_in_fewer_characters", refused, wide, {}, rule="contract.bytes")
     yield Hostile("half_a_megabyte", refused, script + "#" * 500_000, {}, rule="contract.bytes")
     lines = [f"When I write string 'a' in 'a{number}'" for number in range(DEFAULTS.max_statements - 1)]
-    yield Hostile("statements_at_the_bound", harmless, _zencode(*lines[:-1]), {})
+    yield Hostile("statements_at_the_bound", harmless, _zencode(*lines[:-1]), {}, heavy=True)
     yield Hostile("statements_beyond_the_bound", refused, _zencode(*lines), {}, rule="contract.statements")
     yield Hostile("thousands_of_comments", harmless, "#\n" * 6_000 + script, {})
     text = _zencode(given=_given(a="string"))
