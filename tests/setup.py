@@ -24,6 +24,7 @@ NEEDED = {
     "tarantool": "tarantool",
     "debootstrap": "debootstrap",
     "ip": "iproute2",
+    "gcc": "gcc libc6-dev",
     "curl": "curl",
     "systemd-analyze": "systemd",
 }
