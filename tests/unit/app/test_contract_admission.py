@@ -187,8 +187,17 @@ async def test_bulk_runs_nothing_that_the_ledger_holds_already(node: Node) -> No
     node.parts.verifier.contracts.follow(PARAMETERS)
     node.engine.runs.clear()
     node.parts.verifier.contracts._verdicts.clear()
-    assert await bulk(node, first, second) == [DuplicateTransaction, DoubleSpend]
+    draft = SCRIPTED.draft_transfer([first.spend()], [(3, "carol")])
+    rival = draft.scripted({}, ["ok"], code=code("agrees 3")).signed()
+    assert await bulk(node, first, second, rival) == [DuplicateTransaction, DoubleSpend, DoubleSpend]
     assert node.engine.runs == []
+
+
+async def test_bulk_asks_once_about_a_line_whose_contracts_cannot_be_run(node: Node) -> None:
+    node.engine.failure = UNAVAILABLE
+    items = [scripted("agrees 1"), SCRIPTED.create("bob"), scripted("agrees 2")]
+    assert await bulk(node, *items) == [ContractsUnavailable, None, ContractsUnavailable]
+    assert len(node.engine.runs) == 2
 
 
 async def test_bulk_runs_several_contracts_at_a_time() -> None:

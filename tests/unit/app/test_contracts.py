@@ -190,7 +190,9 @@ async def test_those_who_gave_up_waiting_take_no_turn() -> None:
         assert await asyncio.gather(running, waiting[1]) == [None, None]
         assert not engine.began("agrees 1")
         assert judge.figures.waiting == 0
-        assert await verdict(judge, decoded(scripted("agrees 3"))) is None
+        more = [decoded(scripted(f"agrees {number}")) for number in (3, 4, 5)]
+        assert await asyncio.gather(*(verdict(judge, item) for item in more)) == [None] * 3
+        assert engine.most == 1, "nor do they give back one that they never had"
 
 
 async def test_no_more_contracts_run_at_once_than_the_engine_is_wide() -> None:
