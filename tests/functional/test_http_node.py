@@ -358,7 +358,7 @@ def test_bad_input_keeps_the_memory_of_the_node_bounded(node: NodeProcess, clien
 
 
 def test_bad_input_on_every_route_answers_below_500(client: httpx.Client) -> None:
-    odd = ["%00", "%FF", "%0A", "..%2f..", "%F0%9F%98%80", "a" * 5_000, "-1", "NaN", "'", "[]", "%25", "1e9"]
+    odd = ["%00", "%FF", "%0A", "..%2f..", "%F0%9F%98%80", "a" * 4_000, "-1", "NaN", "'", "[]", "%25", "1e9"]
     names = {name for spec in ROUTES for name in (*spec.parameters, *(spec.post_parameters or ()))}
     for spec in ROUTES:
         base = spec.path.replace(":digits", "")
