@@ -33,6 +33,7 @@ class ScriptedEngine:
         running, most: Runs at the same time, now and at most.
         gates: By a word in the script; the run goes on when it is set.
         failure: Raised by every run.
+        killed: So many of the next runs are ended from outside.
     """
 
     def __init__(self, width: int = 2) -> None:
@@ -43,6 +44,7 @@ class ScriptedEngine:
         self.running = self.most = 0
         self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.failure: ContractError | None = None
+        self.killed = 0
 
     async def run(self, call: ContractCall, patience: Patience) -> Execution:
         self.runs.append((call.script, patience))
@@ -62,6 +64,9 @@ class ScriptedEngine:
     def answer(self, call: ContractCall, patience: Patience) -> EngineAnswer:
         if self.failure is not None:
             raise self.failure
+        if self.killed:
+            self.killed -= 1
+            raise ContractOverrun("its process was ended by signal 9")
         overruns = {"longer": list(Patience)[:2], "long": list(Patience)[:1], "deadly": list(Patience)}
         for word, at in overruns.items():
             if word in call.script and patience in at:

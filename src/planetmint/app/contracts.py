@@ -42,6 +42,9 @@ _LARGE = 50_000
 _SHOWN = 20_000
 """Bytes of an engine's output, and of its messages, that a trial keeps: hundreds of runs may print a lot."""
 
+_ATTEMPTS = 3
+"""Runs of a contract of a decided block before it is said that it cannot be run on this machine."""
+
 _STOPPING = "the node is stopping"
 _NO_TIME = "there is no time left for its contracts"
 
@@ -391,15 +394,18 @@ class ContractJudge:
         """
         if self._engine is None:
             raise ContractsUnavailable("this node has no contract engine")
+        attempts = 0
         while True:
             patience = run.patience
+            attempts += patience is Patience.DECIDED
             try:
                 budget = self._budgets.get(patience)
                 if budget is not None and spent > budget:
                     raise ContractOverrun(f"its contracts together need more than {budget:g} seconds")
                 execution = await self._engine.run(call, patience)
             except ContractOverrun:
-                if run.patience is patience:
+                # A decided contract has no limits to exceed: something has ended its process, perhaps the system.
+                if run.patience is patience and not 0 < attempts < _ATTEMPTS:
                     raise
                 continue
             self._counts[0] += 1

@@ -64,6 +64,10 @@ GC_THRESHOLD = 50_000
 """New objects after which the interpreter looks for cycles."""
 
 _VERIFIED_CAPACITY = 100_000
+
+_TOGETHER = 4
+"""All contracts of one transaction together may take so many times what one of them may."""
+
 _SAY_AFTER = 15.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -189,7 +193,7 @@ class Node:
         self._stack.push_async_callback(helper.close)
         await helper.start()
         threads = self._settings.server.threads or os.cpu_count() or 1
-        judge = ContractJudge(self._contracts)
+        judge = ContractJudge(self._contracts, seconds=_TOGETHER * self._settings.contracts.seconds)
         verifier = Verifier(SignatureCache(_VERIFIED_CAPACITY), threads, helper, judge)
         self._stack.callback(verifier.close)
         return verifier

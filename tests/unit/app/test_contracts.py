@@ -226,6 +226,17 @@ async def test_what_overran_is_run_again_with_more_patience() -> None:
         assert engine.began("longer") == [PROPOSAL, DECIDED]
 
 
+async def test_what_ends_the_engine_in_a_decided_block_has_to_do_so_again_to_be_believed() -> None:
+    async with judging() as (judge, engine):
+        assert isinstance(await verdict(judge, decoded(scripted("deadly")), DECIDED), ContractOverrun)
+        assert engine.began("deadly") == [DECIDED] * 3
+        engine.killed = 2
+        assert await verdict(judge, decoded(scripted("agrees")), DECIDED) is None
+        assert engine.began("agrees") == [DECIDED] * 3
+        engine.killed = 1
+        assert isinstance(await verdict(judge, decoded(scripted("agrees 2"))), ContractOverrun)
+
+
 async def test_who_joins_with_more_patience_gets_a_verdict_where_the_run_had_less() -> None:
     async with judging() as (judge, engine):
         engine.gates["longer"]
