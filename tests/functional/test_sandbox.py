@@ -143,7 +143,7 @@ class TestAnswers:
             done = await pool.run(call_of(), Patience.ADMISSION)
         assert done.answer.output == OK
         assert b"Release version: 3.16.1" in done.answer.logs
-        assert 0 < done.cpu < 5
+        assert 0.0005 < done.cpu < 5
         assert 1 << 20 < done.memory < 200 << 20
 
     async def test_data_and_keys_reach_the_engine(self) -> None:
@@ -323,14 +323,14 @@ class TestWorkers:
             await until(lambda: bool(pool.pids) and first not in pool.pids)
             assert (await pool.run(call_of(), Patience.ADMISSION)).answer.output == OK
 
-    async def test_contract_that_costs_two_workers_is_blamed(self) -> None:
+    async def test_loss_of_two_workers_is_no_verdict_on_the_contract_in_them(self) -> None:
         async with contract_pool(limits=SandboxLimits(seconds=60)) as pool:
             running = asyncio.create_task(pool.run(ENDLESS, Patience.ADMISSION))
             for _ in range(2):
                 await until(lambda: bool(pool.pids) and busiest_child(pool.pids[0]) is not None)
                 os.kill(pool.pids[0], signal.SIGKILL)
                 await until(lambda: not pool.pids)
-            with pytest.raises(ContractOverrun, match="2 workers were lost"):
+            with pytest.raises(ContractsUnavailable, match="2 workers were lost"):
                 await running
             assert (await pool.run(call_of(), Patience.ADMISSION)).answer.output == OK
 

@@ -23,7 +23,7 @@ from planetmint.sandbox.layers import Layer
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.05, 5.0
 _ATTEMPTS = 2
-"""Workers that one contract may cost before it is blamed."""
+"""Workers in which a contract is tried. A loss says nothing about the contract, which cannot reach its worker."""
 _WALL_SHARE, _WALL_EXTRA = 60.0, 60.0
 """A run may take this many times its processor time by the clock on the wall, and this much more: on a busy
 machine contracts wait for everybody else."""
@@ -211,7 +211,7 @@ class SandboxPool:
             call.result.set_exception(ContractOverrun(report.output.decode()))
 
     def _forget(self, connection: WorkerConnection, reason: str) -> None:
-        """A worker is gone. A contract that ran in it is tried once more in another, then it is blamed."""
+        """A worker is gone. A contract that ran in it is tried once more in another."""
         for kept in (self._up, self._free):
             if connection in kept:
                 kept.remove(connection)
@@ -226,7 +226,7 @@ class SandboxPool:
             self._waiting.appendleft(call)
             self._hand_out()
         elif not call.result.done():
-            call.result.set_exception(ContractOverrun(f"{call.attempts} workers were lost with it: {reason}"))
+            call.result.set_exception(ContractsUnavailable(f"{call.attempts} workers were lost: {reason}"))
 
     def _report_start(self, layers: tuple[Layer, ...]) -> None:
         self.layers = self.layers or layers
