@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from planetmint.conditions import details_uri, is_condition_uri, may_commit, read_details
+from planetmint.conditions import details_uri, is_condition_uri, listed_keys, may_commit, read_details
 from planetmint.model.condition import Details, Ed25519Details
 from planetmint.model.election import ELECTIONS, KEY_TYPES
 from planetmint.model.errors import SchemaValidationError, ThresholdTooDeep
@@ -211,8 +211,10 @@ def _check_uri(uri: str, details: Details, field: str, parameters: ChainParamete
         return
     if not is_condition_uri(uri):
         raise invalid(f"{show(uri)} is not a condition URI", "pattern", field)
-    # Else details could show the payee's key, while the URI is that of a key of the sender.
-    if parameters.contracts.zenroom == "bound" and not may_commit(details, uri):
+    # Else details could show the payee's key, while the URI is that of a key of the sender. Where they show no key
+    # the output is refused whatever its URI is (see `decode`).
+    bound = parameters.contracts.zenroom == "bound" and listed_keys(details)
+    if bound and not may_commit(details, uri):
         reason = f"{show(uri)} is not a URI over the contracts of the condition's details"
         raise invalid(reason, "uri", field)
 

@@ -147,6 +147,11 @@ def _bare_listed(scene: Scene) -> Built:
     return _guarded(scene, put("outputs", 0, "public_keys", to=[public_key(scene.alice)]), OPEN)
 
 
+@OUTPUTS.case("bare, under the URI of a key", InvalidSignature, "contracts.bound")
+def _bare_under_a_key(scene: Scene) -> Built:
+    return _guarded(scene, put("outputs", 0, "condition", "uri", to=uri(scene.alice)), OPEN)
+
+
 _NOBODY: Mapping[str, JsonValue] = {"nobody": [], "null": None}
 for _what, _keys in _NOBODY.items():
 
