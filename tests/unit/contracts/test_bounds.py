@@ -262,6 +262,7 @@ def test_a_count_may_be_called_like_its_unit() -> None:
         GIVEN + "When I create the 'n'\n",
         GIVEN + "When I create the 'n' cast of strings in 'm'\n",
         "Foreach 'n' in 'm'\n",
+        GIVEN + "Foreach 'n' in 'm'\n",
         "Foreach 'k' in 'm'\nand 'n' in 'm'\n",
         "Given I have a 'string array' named 'm'\nForeach 'k' in 'm'\nand 'n'\n",
     ],
