@@ -27,7 +27,7 @@ def main() -> None:
         BareRoot(Path(name) / "root", systemd=True) as root,
     ):
         root.copy_source("/usr/src/planetmint")
-        for step in (installs, restarts, survives_a_kill, upgrades, runs_apart, goes):
+        for step in (installs, runs_contracts, restarts, survives_a_kill, upgrades, runs_apart, goes):
             began = time.monotonic()
             step(root)
             print(f"{step.__name__.replace('_', ' ')}: {time.monotonic() - began:.1f} s", flush=True)
@@ -40,6 +40,31 @@ def installs(root: BareRoot) -> None:
     assert root.run("systemctl", "is-enabled", "planetmint").stdout == "enabled\n"
     assert 'Status: "Ready' in root.run("systemctl", "status", "--no-pager", "planetmint").stdout
     assert post(root) > 0
+
+
+def runs_contracts(root: BareRoot) -> None:
+    """With all of the unit's hardening, which forbids namespaces, workers start and a contract is run."""
+    done = root.beside(sys.executable, "-c", _POST_CONTRACT)
+    assert done.returncode == 0, done.stdout + journal(root)
+    told = root.run("journalctl", "--no-pager", "--unit", "planetmint").stdout
+    (ready,) = [line for line in told.splitlines() if "contracts.ready" in line]
+    assert "files" in ready
+    assert "system calls" in ready
+
+
+_POST_CONTRACT = f"""
+import httpx
+from planetmint.testing.build import Builder, Dialect
+
+double = '''Given I have a 'number' named 'count'
+When I create the result of 'count' + 'count'
+Then print the 'result'
+'''
+draft = Builder(Dialect.PLANETMINT_2).draft_create("ann")
+made = draft.scripted({{"count": 21}}, {{"result": 42}}, code=double).signed()
+answer = httpx.post("{HTTP}/api/v1/transactions?mode=commit", content=made.canonical, timeout=60)
+assert answer.status_code == 202, answer.text
+"""
 
 
 def restarts(root: BareRoot) -> None:
