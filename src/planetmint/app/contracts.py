@@ -101,6 +101,7 @@ class _Run:
         patience: The highest that anybody asked for.
         number: Counts the runs.
         name: The transaction's id; empty for a trial.
+        ahead: Whether others wait behind it who have nothing to do with contracts.
         callers: Who wait for it.
         task: Answers None when there is a verdict.
         turn: Done when its turn comes.
@@ -110,15 +111,20 @@ class _Run:
     patience: Patience
     number: int
     name: str = ""
+    ahead: bool = False
     callers: int = 0
     task: asyncio.Task[ContractError | None] | None = None
     turn: asyncio.Future[None] | None = None
     holds: bool = False
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, bool, int]:
         """What comes first is smallest."""
-        return -_GRADE[self.patience], self.number
+        return -_GRADE[self.patience], not self.ahead, self.number
+
+
+class _Settled(Exception):
+    """What is asked has its answer already."""
 
 
 class ContractJudge:
@@ -220,17 +226,23 @@ class ContractJudge:
             raise kind(reason, rule=rule, field=place)
 
     async def judge(
-        self, transactions: Sequence[Transaction], patience: Patience, seconds: float | None = None
+        self,
+        transactions: Sequence[Transaction],
+        patience: Patience,
+        seconds: float | None = None,
+        *,
+        ahead: bool = False,
     ) -> dict[str, ContractError]:
         """Find the verdicts on `transactions`, for `check`; those without contracts have one.
 
         Those that others ask about at the same time are run once. The first one of a proposal that cannot be
-        judged settles the whole; those after it are not run any more. Runs for a decided block go on when the
+        judged settles the whole; the others are not run any more. Runs for a decided block go on when the
         caller has gone.
 
         Args:
             patience: How long each may run.
             seconds: For all of them, by the clock; None for as long as it takes.
+            ahead: Whether they come before others of the same patience.
 
         Returns:
             By id why there is no verdict, where there is none: ContractOverrun or ContractsUnavailable.
@@ -242,11 +254,12 @@ class ContractJudge:
         if seconds is not None and seconds <= 0:
             return {name: self._not_run(_NO_TIME) for name in unknown}
         left = iter(unknown.values())
-        workers = (self._work(left, patience, errors) for _ in range(min(self.width, len(unknown))))
+        # While some run, as many wait for their turn: nobody with less patience comes in between.
+        count = min(2 * self.width, len(unknown))
         try:
             async with asyncio.timeout(seconds):
-                await _all(workers)
-        except TimeoutError:
+                await _all(self._work(left, patience, ahead, errors) for _ in range(count))
+        except (TimeoutError, _Settled):
             pass
         for item in unknown.values():
             if item.id not in errors and not self.knows(item):
@@ -259,7 +272,7 @@ class ContractJudge:
         begun = clock()
         if self._allowance is None:
             self._allowance = Allowance(_MOST_IN_PASSING, _SHARE_IN_PASSING, begun)
-        errors = await self.judge(transactions, Patience.ADMISSION, self._allowance.look(begun))
+        errors = await self.judge(transactions, Patience.ADMISSION, self._allowance.look(begun), ahead=True)
         self._allowance.use(clock() - begun)
         return errors
 
@@ -293,16 +306,16 @@ class ContractJudge:
     # One transaction
 
     async def _work(
-        self, left: Iterator[Transaction], patience: Patience, errors: dict[str, ContractError]
+        self, left: Iterator[Transaction], patience: Patience, ahead: bool, errors: dict[str, ContractError]
     ) -> None:
         for transaction in left:
-            error = await self._verdict(transaction, patience)
+            error = await self._verdict(transaction, patience, ahead)
             if error is not None:
                 errors[transaction.id] = error
-            if errors and patience is Patience.PROPOSAL:
-                return
+                if patience is Patience.PROPOSAL:
+                    raise _Settled
 
-    async def _verdict(self, transaction: Transaction, patience: Patience) -> ContractError | None:
+    async def _verdict(self, transaction: Transaction, patience: Patience, ahead: bool) -> ContractError | None:
         """Wait until there is a verdict; why there is none."""
         if self.knows(transaction):
             return None
@@ -313,11 +326,12 @@ class ContractJudge:
         if run is None:
             if self._closed:
                 return self._not_run(_STOPPING)
-            if patience is Patience.ADMISSION and len(self._runs) >= self.width + self._most_waiting:
+            if patience is Patience.ADMISSION and not ahead and len(self._runs) >= self.width + self._most_waiting:
                 return self._not_run("the contracts of too many transactions wait already")
             run = self._runs[transaction.id] = self._run(patience, transaction.id)
             run.task = asyncio.get_running_loop().create_task(self._decide(transaction, run))
             run.task.add_done_callback(lambda _: self._done(run))
+        run.ahead |= ahead
         return await self._join(run, patience)
 
     async def _join(self, run: _Run, patience: Patience) -> ContractError | None:
@@ -473,7 +487,7 @@ class _Turns:
 
     async def make_way(self, run: _Run) -> None:
         """Let those go first who are more urgent than `run`, which has a turn, then take it again."""
-        if any(_GRADE[other.patience] > _GRADE[run.patience] for other in self._queue):
+        if any(other.order[:2] < run.order[:2] for other in self._queue):
             self._give_back(run)
             await self._take(run)
 
@@ -543,3 +557,4 @@ async def _all(workers: Iterator[Coroutine[None, None, None]]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

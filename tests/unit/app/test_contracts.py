@@ -330,6 +330,21 @@ async def test_a_run_that_waits_becomes_urgent_when_a_block_asks_for_it() -> Non
         assert engine.began("agrees 3") == [DECIDED]
 
 
+async def test_what_others_wait_behind_comes_before_submissions_however_many_wait() -> None:
+    async with judging(width=1, most_waiting=2) as (judge, engine):
+        engine.gates["agrees 0"]
+        tasks = [asked(judge, decoded(scripted(f"agrees {number}")), ADMISSION) for number in range(3)]
+        await until(lambda: judge.figures.waiting == 2)
+        # One that is a submission, too, and one that is not.
+        checks = asyncio.ensure_future(judge.judge_in_passing([decoded(scripted(f"agrees {n}")) for n in (2, 3)]))
+        proposed = asked(judge, decoded(scripted("agrees 4")), PROPOSAL)
+        await until(lambda: judge.figures.waiting == 4)
+        engine.gates["agrees 0"].set()
+        assert await checks == {}
+        assert await asyncio.gather(*tasks, proposed) == [None] * 4
+        assert engine.ended == [code(f"agrees {number}") for number in (0, 4, 2, 3, 1)]
+
+
 async def test_a_transaction_with_many_contracts_makes_way_between_them() -> None:
     async with judging(width=1) as (judge, engine):
         engine.gates["agrees 0"]
@@ -386,12 +401,19 @@ async def test_without_time_nothing_is_run_and_what_is_known_is_told() -> None:
 
 
 async def test_the_first_contract_of_a_proposal_that_cannot_be_judged_settles_it() -> None:
-    async with judging(width=1) as (judge, engine):
-        items = [decoded(scripted(words)) for words in ("agrees 1", "longer", "agrees 2", "deadly")]
-        errors = await judge.judge(items, PROPOSAL)
-        assert list(errors) == [item.id for item in items[1:]]
-        assert isinstance(errors[items[1].id], ContractOverrun)
-        assert [script for script, _ in engine.runs] == [code("agrees 1"), code("longer")]
+    async with judging() as (judge, engine):
+        engine.gates["stalled"]
+        items = [
+            decoded(scripted(words)) for words in ("agrees 1", "agrees stalled", "longer", "deadly", "deadly 2")
+        ]
+        errors = await judge.judge([*items, *(decoded(scripted(f"agrees {n}")) for n in range(2, 9))], PROPOSAL)
+        assert judge.knows(items[0])
+        assert isinstance(errors[items[2].id], ContractOverrun)
+        assert isinstance(errors[items[1].id], ContractsUnavailable), "what ran was ended"
+        for number in (6, 7, 8):
+            assert not engine.began(f"agrees {number}"), "what came long after it was not begun"
+            assert isinstance(errors[decoded(scripted(f"agrees {number}")).id], ContractsUnavailable)
+        await until(lambda: engine.running == 0 and judge.figures.waiting == 0)
 
 
 async def test_runs_for_a_decided_block_go_on_when_nobody_waits_for_the_moment() -> None:
