@@ -16,7 +16,7 @@ from planetmint.sandbox.layers import Layer
 NOBODY = 65534
 _STACK_BYTES = 8 << 20
 """The same everywhere: what recursion it takes to crash an engine should not depend on the machine."""
-_NICE = 10
+_NICE = 5
 _DESCRIPTORS = 64
 _LARGEST_JOB = 64 << 20
 """Bytes of the file in memory from which a program reads its contract."""

@@ -164,8 +164,7 @@ class Worker:
         run = _Run(self._take(), body, number, self._channel, self._jail, self._engine)
         try:
             run.hand_over()
-            self.prepare()
-            report = run.follow()
+            report = run.follow(self.prepare)
         except Overrun as overrun:
             report = frames.Report(0.0, 0, str(overrun).encode(), b"")
             answer(frames.OVERRUN, number, frames.encode_report(report))
@@ -280,25 +279,27 @@ class _Run:
                 break  # the child is gone; `follow` finds out why
         self._close(self._child.job)
 
-    def follow(self) -> frames.Report:
-        """Read what the child prints until it is done. Raises Overrun."""
+    def follow(self, meanwhile: Callable[[], None]) -> frames.Report:
+        """Read what the child prints until it is done. Raises Overrun.
+
+        Args:
+            meanwhile: Called between two looks; not at once, as the child needs a processor to start.
+        """
         self._base_memory = self._memory = self._resident()
+        # What the child prints waits in its pipes: the engine writes word by word, and to be woken by each would
+        # cost more than the engine itself.
         poll = select.poll()
-        for descriptor in (self._child.output, self._child.logs, self._child.done, _CONTROL):
-            poll.register(descriptor, select.POLLIN)
-        watched = time.monotonic()
+        poll.register(self._child.done, select.POLLIN)
+        poll.register(_CONTROL, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll(_WATCH_MS):
                 if descriptor == self._child.done:
                     return self._finish()
-                if descriptor == _CONTROL:
-                    self._heed()
-                elif not self._read(descriptor):
-                    poll.unregister(descriptor)
-            if time.monotonic() - watched >= _WATCH_MS / 1000:
-                self._watch_time()
-                self._watch_memory()
-                watched = time.monotonic()
+                self._heed()
+            self._drain()
+            self._watch_time()
+            self._watch_memory()
+            meanwhile()
 
     def end(self) -> set[int]:
         """Kill the child, wherever it is, and close what is open of its pipes; the process to collect, if any."""
@@ -315,9 +316,7 @@ class _Run:
         cpu = max(self._time() - self._base_time, 0.0)
         memory = max(self._memory, self._resident())
         said = os.read(self._child.done, _DONE.size)
-        for descriptor in self._parts:
-            while self._read(descriptor, last=True):
-                pass
+        self._drain()
         output, logs = (b"".join(parts) for parts in self._parts.values())
         if len(said) == _DONE.size:
             claimed = _DONE.unpack(said)[0]
@@ -340,17 +339,14 @@ class _Run:
         self._open.remove(descriptor)  # its number may be in use again soon, for a pipe of the next child
         os.close(descriptor)
 
-    def _read(self, descriptor: int, last: bool = False) -> bool:
-        """Take what is in a pipe; False at its end, and where nothing is in it after the child was done."""
-        try:
-            data = os.read(descriptor, _CHUNK)
-        except BlockingIOError:
-            return not last
-        self._parts[descriptor].append(data)
-        self._sizes[descriptor] += len(data)
-        if self._sizes[descriptor] > self._job.output:
-            raise Overrun(f"the contract prints more than {self._job.output:,} bytes")
-        return bool(data)
+    def _drain(self) -> None:
+        """Take what is in the pipes."""
+        for descriptor, parts in self._parts.items():
+            while data := _read(descriptor):
+                parts.append(data)
+                self._sizes[descriptor] += len(data)
+                if self._sizes[descriptor] > self._job.output:
+                    raise Overrun(f"the contract prints more than {self._job.output:,} bytes")
 
     def _heed(self) -> None:
         if self._channel.cancelled(self._number):
@@ -384,6 +380,14 @@ class _Run:
             return self._jail.resident_bytes(self._child.process)
         except (OSError, IndexError):
             return 0
+
+
+def _read(descriptor: int) -> bytes:
+    """What is in a pipe, up to some bytes; nothing also at its end."""
+    try:
+        return os.read(descriptor, _CHUNK)
+    except BlockingIOError:
+        return b""
 
 
 def _end_text(status: int, logs: bytes) -> str:

@@ -14,7 +14,6 @@ from planetmint.sandbox.jail import Jail
 
 _TOP_PAD, _TRIM_THRESHOLD, _MMAP_THRESHOLD = -2, -1, -3
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
-_FULLY_BUFFERED = 0
 _PERTURB = -6
 _BLANK = 255
 """Memory that is given out reads as zeros (see `connection`); the warmed block must stay zero when it is freed."""
@@ -33,7 +32,6 @@ class Library:
         self._libc.malloc.argtypes = (ctypes.c_size_t,)
         self._libc.free.argtypes = (ctypes.c_void_p,)
         self._libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        self._libc.setvbuf.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
         engine = ctypes.CDLL(path)
         self._run: Callable[..., int] = engine.zencode_exec
         engine.zencode_exec.argtypes = (ctypes.c_char_p,) * 4
@@ -56,9 +54,6 @@ class Library:
         ctypes.memset(block, 0, _WARM_BYTES)
         self._libc.free(block)
         self._libc.mallopt(_PERTURB, _BLANK)
-        for stream in ("stdout", "stderr"):
-            file = ctypes.c_void_p.in_dll(self._libc, stream)
-            self._libc.setvbuf(file, None, _FULLY_BUFFERED, 1 << 16)
 
     def execute(self, job: frames.Job, jail: Jail) -> None:
         """Run one contract; the standard output and error have everything when this returns."""
