@@ -231,6 +231,22 @@ def test_contracts_that_are_asked_for_without_an_engine_found_nothing(
     assert INSTALL in found
 
 
+def test_trying_a_contract_out_without_an_engine_says_what_to_install(
+    tmp_path: Path, without_engine: dict[str, str]
+) -> None:
+    node = NodeProcess(tmp_path / "data", without_engine)
+    (tmp_path / "double.zen").write_text(DOUBLE)
+    (tmp_path / "tx.json").write_bytes(SCRIPTED.canonical)
+    assert INSTALL in refusal(planetmint(node, "contract", "run", str(tmp_path / "double.zen")))
+    assert planetmint(node, "contract", "check", str(tmp_path / "double.zen")).returncode == 0
+    done = planetmint(node, "contract", "check", str(tmp_path / "tx.json"))
+    assert done.returncode == 1
+    assert "script.off" in done.stdout
+    assert INSTALL in done.stderr
+    done = planetmint(node, "contract", "check", "--scripts", "on", str(tmp_path / "tx.json"))
+    assert INSTALL in refusal(done)
+
+
 # Beside an engine
 
 

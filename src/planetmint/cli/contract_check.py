@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from planetmint.app.contracts import ContractJudge, Trial
-from planetmint.cli.console import CommandFailed, read_file, show, show_json
+from planetmint.cli.console import CommandFailed, read_file, say, show, show_json
 from planetmint.cli.contract_run import (
     call_of,
     effort,
@@ -28,7 +28,7 @@ from planetmint.model.parameters import CONTRACT_BOUNDS, ChainParameters, Script
 from planetmint.model.transaction import Transaction
 from planetmint.ports.errors import ContractError
 from planetmint.rules import check_signatures, decode_transaction
-from planetmint.runtime.contracts import machine_engine, make_pool
+from planetmint.runtime.contracts import INSTALL, machine_engine, make_pool
 from planetmint.runtime.settings import Settings
 
 Modes = tuple[ZenroomMode | None, ScriptMode | None]
@@ -147,6 +147,9 @@ def _check_transaction(settings: Settings, text: bytes, modes: Modes) -> JsonObj
 def _parameters(settings: Settings, modes: Modes) -> ChainParameters:
     """As of a chain that is founded with these settings, or runs contracts in these modes."""
     kind = machine_engine(settings)
+    asked = settings.chain.contracts
+    if kind is None and None in (modes[0] or asked.zenroom, modes[1] or asked.scripts):
+        say(f"Warning: this machine has no contract engine, so that contracts count as off: {INSTALL}")
     parameters = settings.chain.parameters(None if kind is None else kind.name)
     contracts = parameters.contracts
     zenroom, scripts = modes
