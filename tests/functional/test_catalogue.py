@@ -22,7 +22,9 @@ from planetmint.app.contracts import ContractJudge
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.json import NOT_JSON
 from planetmint.model.parameters import ChainParameters, ZenroomMode
+from planetmint.ports.contracts import Patience
 from planetmint.ports.errors import ContractsUnavailable
+from planetmint.rules import decode_canonical
 from planetmint.testing.invalid import VALIDATORS, InvalidCase, catalogue
 from tests.support.contract_pool import contract_pool
 from tests.support.contract_verdicts import chain_parameters
@@ -116,6 +118,15 @@ async def check(node: Running, raws: list[bytes]) -> list[Verdict]:
     return found
 
 
+async def judge_everything(node: Running, played: Catalogue) -> None:
+    """Have all contracts judged, so that the time that there is for those of a proposal cannot run out."""
+    decoded = []
+    for raw in played.everything:
+        with suppress(InvalidTransaction):
+            decoded.append(decode_canonical(raw, played.parameters))
+    assert await node.verifier.contracts.judge(decoded, Patience.DECIDED) == {}
+
+
 async def test_the_mempool_check_refuses_the_catalogue(node: Running, played: Catalogue) -> None:
     assert set(await execute(node, played.setup)) == {None}
     verdicts = await check(node, played.bad)
@@ -164,8 +175,7 @@ async def test_a_proposal_leaves_the_catalogue_out_on_top_of_an_earlier_block(
 async def test_a_proposal_leaves_the_catalogue_out_on_top_of_the_same_proposal(
     node: Running, played: Catalogue
 ) -> None:
-    # What was judged before is not run again, so that the time for contracts in a proposal cannot run out.
-    await check(node, played.everything)
+    await judge_everything(node, played)
     assert await node.lifecycle.prepare_proposal(played.everything, 10**9) == played.setup
     assert (await standing(node)).height == 0
 
@@ -173,6 +183,7 @@ async def test_a_proposal_leaves_the_catalogue_out_on_top_of_the_same_proposal(
 async def test_a_proposed_block_with_the_catalogue_may_be_voted_for_and_changes_nothing(
     node: Running, played: Catalogue
 ) -> None:
+    await judge_everything(node, played)
     assert await node.lifecycle.process_proposal(1, played.everything) is True
     assert not await node.lifecycle.process_proposal(2, played.everything)
     assert (await standing(node)).height == 0
