@@ -2,11 +2,22 @@
 """What commands print and ask: results on stdout, everything else on stderr (cli-and-config 1)."""
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from planetmint.model.json import JsonValue
+
+
+def keep_stdout_clean() -> None:
+    """Send to stderr what parts of the node have to warn of during a command; `start` sets its own log up."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 class CommandFailed(Exception):

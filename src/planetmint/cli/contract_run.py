@@ -12,7 +12,7 @@ from planetmint.model.errors import InvalidTransaction, SchemaValidationError
 from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.parameters import ChainParameters, ContractParameters
 from planetmint.ports.contracts import Execution, Patience
-from planetmint.ports.errors import ContractError
+from planetmint.ports.errors import ContractOverrun, ContractsUnavailable
 from planetmint.runtime.contracts import INSTALL, machine_engine, make_pool
 from planetmint.runtime.settings import ConfigurationError, Settings
 from planetmint.sandbox import EngineKind
@@ -45,8 +45,10 @@ def run(
     patience = Patience.ADMISSION if bounded else Patience.DECIDED
     try:
         execution = asyncio.run(_run(settings, kind, call, patience))
-    except ContractError as error:
+    except ContractOverrun as error:
         raise CommandFailed(f"{name_of(file)} was stopped: {error}. {_MORE if bounded else ''}") from None
+    except ContractsUnavailable as error:
+        raise CommandFailed(f"{name_of(file)} cannot be run: {error}") from None
     refusal = judge(call, execution.answer, parameters)
     failed = refusal if refusal is not None and refusal.rule == _FAILED else None
     if as_json:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from planetmint.cli.configure import STDOUT, Backend
-from planetmint.cli.console import CommandFailed, say, show, show_json
+from planetmint.cli.console import CommandFailed, keep_stdout_clean, say, show, show_json
 from planetmint.cli.context import Globals, load, read_configuration
 from planetmint.cli.contract_group import group as contract_group
 from planetmint.cli.election_group import group as election_group
@@ -266,6 +266,7 @@ add_trust_commands(app)
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code: 0 success, 1 failure, 2 wrong usage."""
+    keep_stdout_clean()
     try:
         app(list(arguments), prog_name=PROGRAM)
     except SystemExit as end:

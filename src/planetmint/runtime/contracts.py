@@ -78,7 +78,7 @@ def founding_parameters(settings: Settings) -> ChainParameters:
         )
     _plain.warning(
         "A chain that is founded now has no contracts and never will. They need a contract engine, and "
-        f"{hindrance}. To have contracts, do this before the chain is founded."
+        f"{hindrance}. To have contracts, see to that before the chain is founded."
     )
     return settings.chain.parameters()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import typer
 import typer.core
 import typer.main
@@ -163,3 +164,16 @@ def test_docs_every_command_stands_in_the_reference() -> None:
     every = list(paths(typer.main.get_group(app), "planetmint"))
     assert {f"planetmint {name}" for name in COMMANDS} | {"planetmint election new chain-migration"} <= set(every)
     assert [path for path in every if f"## {path}\n" not in text] == []
+
+
+def test_cli_1_what_parts_of_the_node_warn_of_during_a_command_is_no_result(
+    planetmint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planetmint("--version")
+    log = structlog.get_logger("planetmint.sandbox.pool")
+    log.info("nothing that an operator has asked for")
+    log.warning("contract worker did not start", reason="no memory")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "contract worker did not start" in told.err
+    assert "nothing" not in told.err
