@@ -63,7 +63,7 @@ _CONTRACT = b'"script":'
 _PREPARING = 2.0
 """Seconds in which the contracts of a block may be judged that this node proposes."""
 
-_PROPOSED = 4.0
+_PROPOSED = 6.0
 """Seconds of processor time of the contracts that this node proposes in one block: the others have to judge them
 while everybody waits."""
 
