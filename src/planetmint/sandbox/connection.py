@@ -87,7 +87,7 @@ class WorkerConnection(asyncio.Protocol):
 
     def last_words(self) -> str:
         """What the process said on its standard error, as far as it is there already."""
-        if self.process.stderr is None:
+        if self.process.stderr is None or self.process.stderr.closed:
             return ""
         os.set_blocking(self.process.stderr.fileno(), False)
         text = b""
