@@ -21,14 +21,14 @@ _AT_EMPTY_PATH = 0x1000
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 _COMMON = (
-    "clock_gettime", "exit", "exit_group", "fstat", "futex", "getpid", "gettid", "gettimeofday", "lseek",
-    "madvise", "munmap", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "time",
+    "clock_gettime", "exit", "exit_group", "fstat", "futex", "getpid", "getrusage", "gettid", "gettimeofday",
+    "lseek", "madvise", "munmap", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "time",
 )  # fmt: skip
 """Calls without a condition. Those for the time are real system calls on machines without a fast clock only."""
 
 _TO_START = (
     "access", "arch_prctl", "brk", "clock_getres", "close", "faccessat", "fcntl", "getcwd", "getegid", "geteuid",
-    "getgid", "getrandom", "getrusage", "getuid", "ioctl", "mmap", "mprotect", "newfstatat", "poll", "ppoll",
+    "getgid", "getrandom", "getuid", "ioctl", "mmap", "mprotect", "newfstatat", "poll", "ppoll",
     "pread64", "prlimit64", "read", "readlink", "readlinkat", "readv", "rseq", "sched_getaffinity",
     "set_robust_list", "set_tid_address", "sigaltstack", "sysinfo", "uname",
 )  # fmt: skip

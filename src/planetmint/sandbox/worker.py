@@ -27,9 +27,11 @@ from planetmint.sandbox.zenroom import Library
 _CONTROL = 3
 _WATCH_MS = 4
 _CHUNK = 1 << 16
-_DONE = struct.Struct("<d")
+_DONE = struct.Struct("<dQ")
 """What a child says when its engine has returned, because its end takes a while longer: the seconds of processor
-time that it used. Of somebody who may have been misled, so it decides nothing."""
+time and the most bytes of memory that it used. Of somebody who may have been misled, so it decides nothing."""
+_SIZE = struct.Struct("<I")
+"""Bytes of a job, before it."""
 _FORKS = 50
 _FORK_AGAIN_SECONDS = 0.1
 _NOT_STARTED = 126
@@ -41,6 +43,9 @@ _SHORT_OF_MEMORY = re.compile(
     rb"\[!\].*(?:not enough memory|(?:Could|Cuold) not allocate|Error allocating|failed to allocate)"
 )
 """What the engine says when the system refuses memory. It then goes on to "false", which would be a verdict."""
+
+
+_NO_JOB = frames.Job(0, 0, 0, 0, b"", b"", b"", None)
 
 
 class Engine(Protocol):
@@ -161,9 +166,9 @@ class Worker:
 
     def _run(self, number: int, body: bytes, answer: Callable[[int, int, bytes], None]) -> None:
         """Run one contract and answer."""
-        run = _Run(self._take(), body, number, self._channel, self._jail, self._engine)
+        run = _Run(self._take(), number, self._channel, self._jail, self._engine)
         try:
-            run.hand_over()
+            run.hand_over(body)
             report = run.follow(self.prepare)
         except Overrun as overrun:
             report = frames.Report(0.0, 0, str(overrun).encode(), b"")
@@ -221,13 +226,11 @@ class Worker:
             self._jail.enter_child(self._pid)
             if self._engine.says_done:
                 self._jail.seal()
-            received = []
-            while chunk := os.read(0, _CHUNK):
-                received.append(chunk)
-            job = frames.decode_job(b"".join(received))
+            job = frames.decode_job(_read_job())
             begun = time.process_time()
             self._engine.execute(job, self._jail)
-            os.write(3, _DONE.pack(time.process_time() - begun))
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            os.write(3, _DONE.pack(time.process_time() - begun, most))
         except OSError as error:
             code = _NOT_STARTED
             os.write(2, str(error).encode())
@@ -238,12 +241,9 @@ class Worker:
 class _Run:
     """One child at work."""
 
-    def __init__(
-        self, child: _Child, body: bytes, number: int, channel: _Channel, jail: Jail, engine: Engine
-    ) -> None:
+    def __init__(self, child: _Child, number: int, channel: _Channel, jail: Jail, engine: Engine) -> None:
         self._child = child
-        self._body = body
-        self._job = frames.decode_job(body)
+        self._job = _NO_JOB
         self._number = number
         self._channel = channel
         self._jail = jail
@@ -254,30 +254,40 @@ class _Run:
         self._collected = False
         self._parts: dict[int, list[bytes]] = {child.output: [], child.logs: []}
         self._sizes = {child.output: 0, child.logs: 0}
-        self._base_time = self._time()
+        self._base_time = 0.0
         self._base_memory = 0
         self._memory = 0
         self._started = self._beaten = time.monotonic()
 
-    def hand_over(self) -> None:
-        """Write the job into the child's pipe."""
+    def hand_over(self, body: bytes) -> None:
+        """Write the job into the child's pipe, before all else."""
+        rest = memoryview(_SIZE.pack(len(body)) + body)
+        written = self._write(rest)
+        self._job = frames.decode_job(body)
+        self._base_time = self._time()
+        self._base_memory = self._memory = self._resident()
         if self._job.cpu:
             seconds = int(self._job.cpu + self._base_time) + 3  # should this process ever be stopped
-            resource.prlimit(self._child.process, resource.RLIMIT_CPU, (seconds, seconds))
-        rest = memoryview(self._body)
+            with contextlib.suppress(OSError):  # it may be gone already
+                resource.prlimit(self._child.process, resource.RLIMIT_CPU, (seconds, seconds))
         poll = select.poll()
         poll.register(self._child.job, select.POLLOUT)
         poll.register(_CONTROL, select.POLLIN)
-        while rest:
-            try:
-                rest = rest[os.write(self._child.job, rest) :]
-            except BlockingIOError:
-                if any(descriptor == _CONTROL for descriptor, _ in poll.poll(_WATCH_MS)):
-                    self._heed()
-                self._watch_time()
-            except BrokenPipeError:
-                break  # the child is gone; `follow` finds out why
+        while rest := rest[written:]:
+            if any(descriptor == _CONTROL for descriptor, _ in poll.poll(_WATCH_MS)):
+                self._heed()
+            self._watch_time()
+            written = self._write(rest)
         self._close(self._child.job)
+
+    def _write(self, rest: memoryview) -> int:
+        """How much of it went into the child's pipe; all, where the child is gone: `follow` finds out why."""
+        try:
+            return os.write(self._child.job, rest)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            return len(rest)
 
     def follow(self, meanwhile: Callable[[], None]) -> frames.Report:
         """Read what the child prints until it is done. Raises Overrun.
@@ -285,7 +295,6 @@ class _Run:
         Args:
             meanwhile: Called between two looks; not at once, as the child needs a processor to start.
         """
-        self._base_memory = self._memory = self._resident()
         # What the child prints waits in its pipes: the engine writes word by word, and to be woken by each would
         # cost more than the engine itself.
         poll = select.poll()
@@ -312,22 +321,21 @@ class _Run:
 
     def _finish(self) -> frames.Report:
         """What came of it. Raises Overrun where the engine did not return."""
-        wall = time.monotonic() - self._started
-        cpu = max(self._time() - self._base_time, 0.0)
-        memory = max(self._memory, self._resident())
         said = os.read(self._child.done, _DONE.size)
         self._drain()
         output, logs = (b"".join(parts) for parts in self._parts.values())
         if len(said) == _DONE.size:
-            claimed = _DONE.unpack(said)[0]
-            cpu = claimed if 0 <= claimed <= wall else cpu  # the kernel's own count may be some milliseconds old
+            cpu, memory = _DONE.unpack(said)
+            if not 0 <= cpu <= 0.1 + 2 * (time.monotonic() - self._started):  # the two clocks may drift apart
+                cpu = 0.0
         else:
+            cpu, memory = max(self._time() - self._base_time, 0.0), self._memory
             status = self._collect()
             if self._engine.says_done or os.WIFSIGNALED(status) or os.WEXITSTATUS(status) >= _NOT_STARTED:
                 raise Overrun(_end_text(status, logs))
         if not output and _SHORT_OF_MEMORY.search(logs):
             raise Overrun("the contract needs more memory than this machine has")
-        return frames.Report(cpu, memory, output, logs)
+        return frames.Report(cpu, max(memory, self._memory), output, logs)
 
     def _collect(self) -> int:
         """The status with which the child ended; killed unless it is on its way out already."""
@@ -380,6 +388,17 @@ class _Run:
             return self._jail.resident_bytes(self._child.process)
         except (OSError, IndexError):
             return 0
+
+
+def _read_job() -> bytes:
+    """Wait for a job on the descriptor 0. Raises OSError where the worker ends before."""
+    received = b""
+    while len(received) < _SIZE.size or len(received) < _SIZE.size + _SIZE.unpack_from(received)[0]:
+        chunk = os.read(0, _CHUNK)
+        if not chunk:
+            raise OSError("the worker ended")
+        received += chunk
+    return received[_SIZE.size :]
 
 
 def _read(descriptor: int) -> bytes:

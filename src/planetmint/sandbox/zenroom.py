@@ -43,6 +43,7 @@ class Library:
         self._libc.mallopt(_TOP_PAD, 4 * _WARM_BYTES)
         self._libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
         self._libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
+        self._use_up_holes()
         self._ranges = _mapped(self._path)
 
     def warm(self) -> None:
@@ -54,6 +55,19 @@ class Library:
         ctypes.memset(block, 0, _WARM_BYTES)
         self._libc.free(block)
         self._libc.mallopt(_PERTURB, _BLANK)
+
+    def _use_up_holes(self) -> None:
+        """Take every free place of the heap below its end, for ever.
+
+        An engine that found them would touch pages all over the heap, each of which is a page fault in a fork; and
+        where it found them would depend on what this process did before.
+        """
+        large = self._libc.malloc(_WARM_BYTES)
+        self._libc.free(large)
+        for exponent in reversed(range(4, 17)):
+            while (place := self._libc.malloc(1 << exponent)) < large:
+                pass
+            self._libc.free(place)
 
     def execute(self, job: frames.Job, jail: Jail) -> None:
         """Run one contract; the standard output and error have everything when this returns."""
