@@ -23,6 +23,9 @@ from planetmint.rules.contracts import contract_calls
 _CAPACITY = 20_000
 """Verdicts that are remembered: those of 100 full blocks at the default bound."""
 
+_BLOCKS = 8
+"""Full blocks whose verdicts are remembered in any case: none is forgotten before its block is executed."""
+
 _OVERRUNS = 4_000
 """Overruns that are remembered."""
 
@@ -146,13 +149,13 @@ class ContractJudge:
             engine: None on a chain without contracts.
             seconds: Processor time for all contracts of one transaction at admission; a proposal's have twice
                 as much, those of a decided block any.
-            capacity: Verdicts that are remembered; more than a block can need.
+            capacity: Verdicts that are remembered, where the chain's blocks do not need more.
             most_waiting: Transactions that may wait for admission.
         """
         self._engine = engine
         self._parameters = ChainParameters()
         self._budgets = {Patience.ADMISSION: seconds, Patience.PROPOSAL: 2 * seconds}
-        self._capacity = capacity
+        self._least_capacity = self._capacity = capacity
         self._most_waiting = most_waiting
         self._verdicts: OrderedDict[str, _Verdict] = OrderedDict()
         self._overruns: OrderedDict[str, tuple[Patience, str]] = OrderedDict()
@@ -195,12 +198,20 @@ class ContractJudge:
             )
         if parameters != self._parameters:
             self._parameters = parameters
+            self._capacity = max(self._least_capacity, _BLOCKS * contracts.max_per_block)
             self._verdicts.clear()
             self._overruns.clear()
 
     def knows(self, transaction: Transaction) -> bool:
         """Whether there is a verdict on `transaction`."""
         return not transaction.contracts or transaction.id in self._verdicts
+
+    def _recalls(self, transaction: Transaction) -> bool:
+        """As `knows`; the verdict is needed soon and will not be forgotten before many others."""
+        known = self.knows(transaction)
+        if known and transaction.contracts:
+            self._verdicts.move_to_end(transaction.id)
+        return known
 
     def seconds(self, transaction: Transaction) -> float:
         """Processor time that its contracts took here; 0.0 where that is not known."""
@@ -247,7 +258,7 @@ class ContractJudge:
         Returns:
             By id why there is no verdict, where there is none: ContractOverrun or ContractsUnavailable.
         """
-        unknown = {item.id: item for item in transactions if not self.knows(item)}
+        unknown = {item.id: item for item in transactions if not self._recalls(item)}
         errors: dict[str, ContractError] = {}
         if not unknown:
             return errors

@@ -63,6 +63,9 @@ _CONTRACT = b'"script":'
 _PREPARING = 2.0
 """Seconds in which the contracts of a block may be judged that this node proposes."""
 
+_FORESEEN_BLOCKS = 4
+"""So many times the contracts of a block are looked at for one that this node proposes: some may be refused."""
+
 _PROPOSED = 6.0
 """Seconds of processor time of the contracts that this node proposes in one block: the others have to judge them
 while everybody waits."""
@@ -324,7 +327,7 @@ class BlockLifecycle:
         """See `Lifecycle`; nothing is proposed while the chain waits for its migration."""
         if self.halted is not None:
             return []
-        candidates = await self._judged(await self._candidates(raws))
+        candidates = await self._judged(self._foremost(await self._candidates(raws)))
         if sum(map(len, raws)) <= max_bytes and self._doubtful is None:
             return await self._propose(candidates)
         overlay = await self._overlay(candidates)
@@ -382,6 +385,10 @@ class BlockLifecycle:
                 return str(item)
         errors = await self._judge(within, Patience.PROPOSAL, _PROCESSING)
         return next((f"transaction {name}: {error}" for name, error in errors.items()), None)
+
+    def _foremost(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Candidates for a block, with a refusal in the place of those beyond the contracts of some blocks."""
+        return within_block(candidates, _FORESEEN_BLOCKS * self.parameters.contracts.max_per_block)
 
     async def _judged(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Candidates for a block, with a refusal in the place of those whose contracts are not judged in time."""

@@ -214,6 +214,15 @@ async def test_prepare_bounds_the_time_that_the_others_have_to_spend(
     assert await prepared(node, *items) == items[:1], "one always goes"
 
 
+async def test_prepare_looks_at_no_more_contracts_than_those_of_some_blocks(node: Node) -> None:
+    items = [scripted(f"fails no {number}") for number in range(15)] + [scripted(f"agrees {n}") for n in range(5)]
+    assert await prepared(node, PLAIN, *items, TO_BOB) == [PLAIN, items[15], TO_BOB]
+    assert len(node.engine.runs) == 4 * PARAMETERS.contracts.max_per_block
+    await decide(node, PLAIN)
+    await node.lifecycle.commit()
+    assert await prepared(node, *items[15:]) == items[15:19]
+
+
 async def test_process_rejects_a_block_with_more_contracts_than_the_bound(node: Node) -> None:
     items = [scripted(f"agrees {number}") for number in range(5)]
     assert not await processed(node, PLAIN, *items)

@@ -122,13 +122,26 @@ async def test_a_contract_that_was_not_judged_is_a_bug_where_its_verdict_is_aske
 
 
 async def test_no_more_verdicts_are_kept_than_there_is_room_for() -> None:
-    async with judging(capacity=3) as (judge, engine):
-        items = [decoded(scripted(f"agrees {number}")) for number in range(5)]
-        for item in items:
-            await verdict(judge, item)
-        assert [judge.knows(item) for item in items] == [False, False, True, True, True]
-        await verdict(judge, items[0])
-        assert len(engine.began("agrees 0")) == 2
+    for capacity, kept in ((40, 40), (3, 8 * PARAMETERS.contracts.max_per_block)):
+        async with judging(capacity=capacity) as (judge, engine):
+            items = [decoded(scripted(f"agrees no {number}")) for number in range(kept + 2)]
+            for item in items:
+                await verdict(judge, item)
+            assert [judge.knows(item) for item in items] == [False, False, *[True] * kept]
+            await verdict(judge, items[0])
+            assert engine.runs[-1][0] == code("agrees no 0")
+
+
+async def test_a_verdict_that_is_asked_for_is_not_the_next_one_to_be_forgotten() -> None:
+    # Else one that comes in between would make a bug of a block whose contracts were all judged.
+    async with judging(capacity=40) as (judge, _):
+        items = [decoded(scripted(f"agrees no {number}")) for number in range(60)]
+        await judge.judge(items[:40], ADMISSION)
+        assert await judge.judge(items[:5], DECIDED) == {}
+        await judge.judge(items[40:], ADMISSION)
+        for item in items[:5]:
+            judge.check(item)
+        assert not judge.knows(items[5])
 
 
 async def test_a_bug_of_the_engine_reaches_who_asks() -> None:
