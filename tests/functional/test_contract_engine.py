@@ -9,11 +9,13 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from planetmint.runtime.settings import (
     TendermintSettings,
     WsServerSettings,
 )
+from planetmint.sandbox import find_engine
 from planetmint.storage.sqlite import SqliteStore
 from planetmint.testing.build import Builder, Built, Dialect
 from tests.support.abci import AbciClient, Refused, app_state, info, init_chain
@@ -245,6 +248,37 @@ def test_trying_a_contract_out_without_an_engine_says_what_to_install(
     assert INSTALL in done.stderr
     done = planetmint(node, "contract", "check", "--scripts", "on", str(tmp_path / "tx.json"))
     assert INSTALL in refusal(done)
+
+
+@pytest.fixture
+def program() -> Iterator[Path]:
+    """A `zencode-exec` in a folder that every user may read: contracts run as nobody where the tests run as root."""
+    engine = find_engine()
+    assert engine is not None
+    folder = Path(tempfile.mkdtemp(prefix="zencode-exec-"))
+    folder.chmod(0o755)
+    library = shutil.copy(engine.path, folder / "engine.so")
+    made = folder / "zencode-exec"
+    source = ROOT / "tests/support/zencode_exec.c"
+    subprocess.run(["gcc", "-O1", f'-DENGINE="{library}"', str(source), "-o", str(made)], check=True)
+    yield made
+    shutil.rmtree(folder)
+
+
+def test_a_program_that_is_set_is_the_engine_of_a_chain_that_is_founded_with_it(
+    tmp_path: Path, without_engine: dict[str, str], program: Path
+) -> None:
+    named = {"PLANETMINT_CONTRACTS_PROGRAM": str(program)}
+    with NodeProcess(tmp_path / "data", without_engine | named) as node:
+        assert submit(node, SCRIPTED)[0] == 202
+        told = json.loads(planetmint(node, "status", "--json").stdout)["contracts"]
+        assert (told["engine"], told["detail"]) == ("zencode-exec 3.16.1", None)
+    # The package is another engine to a chain, even in the same version.
+    node.extra_env.clear()
+    line = refusal(planetmint(node, "start"))
+    assert "`zencode-exec 3.16.1`" in line
+    assert f"`{ENGINE}`" in line
+    assert "set contracts.program (PLANETMINT_CONTRACTS_PROGRAM) to a `zencode-exec` of version 3.16.1" in line
 
 
 # Beside an engine
