@@ -252,7 +252,7 @@ def test_trying_a_contract_out_without_an_engine_says_what_to_install(
 
 @pytest.fixture
 def program() -> Iterator[Path]:
-    """A `zencode-exec` in a folder that every user may read: contracts run as nobody where the tests run as root."""
+    """A `zencode-exec` that every user may read: contracts run as nobody where the tests run as root."""
     engine = find_engine()
     assert engine is not None
     folder = Path(tempfile.mkdtemp(prefix="zencode-exec-"))
