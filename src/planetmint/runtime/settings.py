@@ -331,7 +331,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     ] = 268_435_456
     output_bytes: Annotated[
         Annotated[int, Meta(ge=65_536, le=67_108_864)],
-        about("Longest output of one run, wherever its transaction stands; more is an overrun, never a verdict."),
+        about("Longest output of one run, in a decided block too: the same on all nodes of a chain."),
     ] = 1_048_576
 
 
