@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from planetmint.sandbox import frames
 from planetmint.sandbox.jail import Jail
+from planetmint.sandbox.padding import give_room
 
 _TOP_PAD, _TRIM_THRESHOLD, _MMAP_THRESHOLD = -2, -1, -3
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
@@ -32,7 +33,7 @@ class Library:
         self._libc.malloc.argtypes = (ctypes.c_size_t,)
         self._libc.free.argtypes = (ctypes.c_void_p,)
         self._libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        engine = ctypes.CDLL(path)
+        self._engine = engine = ctypes.CDLL(path)
         self._run: Callable[..., int] = engine.zencode_exec
         engine.zencode_exec.argtypes = (ctypes.c_char_p,) * 4
         self._path = path
@@ -45,6 +46,7 @@ class Library:
         self._libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
         self._use_up_holes()
         self._ranges = _mapped(self._path)
+        give_room(self._engine, self._libc, [(start, size) for start, size, _ in _mapped(self._path, stack=False)])
 
     def warm(self) -> None:
         """Take page faults of a run in advance: those that nearly every run has, so that no work is added."""
@@ -80,13 +82,14 @@ def configuration(seed: bytes) -> bytes:
     return b"rngseed=hex:" + seed.hex().encode()
 
 
-def _mapped(path: str) -> list[tuple[int, int, bool]]:
+def _mapped(path: str, stack: bool = True) -> list[tuple[int, int, bool]]:
     """What nearly every page of is touched by a run: the library and the stack. Start, bytes, writable."""
     found = []
+    names = (path, "[stack]") if stack else (path,)
     with open("/proc/self/maps") as maps:
         for line in maps:
             span, rights, *_ = line.split()
-            if "r" in rights and line.rstrip().endswith((path, "[stack]")):
+            if "r" in rights and line.rstrip().endswith(names):
                 start, end = (int(part, 16) for part in span.split("-"))
                 found.append((start, end - start, "w" in rights))
     return found
