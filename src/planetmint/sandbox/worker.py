@@ -93,7 +93,7 @@ class _Channel:
             while rest:
                 rest = rest[os.write(_CONTROL, rest) :]
         except OSError:
-            os._exit(0)
+            _leave()
 
     def receive(self) -> tuple[int, int, bytes]:
         """The next frame: kind, number, body."""
@@ -126,7 +126,7 @@ class _Channel:
         except OSError:
             data = b""
         if not data:
-            os._exit(0)  # children follow their parent
+            _leave()
         self._received += data
 
 
@@ -388,6 +388,13 @@ class _Run:
             return self._jail.resident_bytes(self._child.process)
         except (OSError, IndexError):
             return 0
+
+
+def _leave() -> NoReturn:
+    """End this process and all its children, where they form a group; else children follow their parent."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
 def _read_job() -> bytes:
