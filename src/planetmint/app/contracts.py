@@ -6,9 +6,9 @@ never a verdict and never remembered as one. A decided block comes before propos
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,10 +21,13 @@ from planetmint.ports.errors import ChainMismatch, ContractError, ContractOverru
 from planetmint.rules.contracts import contract_calls
 
 _CAPACITY = 20_000
-"""Verdicts that are remembered: those of 100 full blocks at the default bound."""
+"""Acceptances that are remembered: those of 100 full blocks at the default bound."""
+
+_REFUSED_CAPACITY = 4_000
+"""Refusals that are remembered, apart: whoever sends many makes no acceptance be forgotten."""
 
 _BLOCKS = 8
-"""Full blocks whose verdicts are remembered in any case: none is forgotten before its block is executed."""
+"""Full blocks whose acceptances are remembered in any case, and refusals: nothing is run twice for a block."""
 
 _OVERRUNS = 4_000
 """Overruns that are remembered."""
@@ -130,6 +133,52 @@ class _Settled(Exception):
     """What is asked has its answer already."""
 
 
+class _Verdicts:
+    """Verdicts by id; the oldest are forgotten first, acceptances and refusals apart, and none that is held."""
+
+    def __init__(self) -> None:
+        self._accepted: OrderedDict[str, _Verdict] = OrderedDict()
+        self._refused: OrderedDict[str, _Verdict] = OrderedDict()
+        self._held: Counter[str] = Counter()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._accepted or name in self._refused
+
+    def get(self, name: str) -> _Verdict | None:
+        return self._accepted.get(name) or self._refused.get(name)
+
+    def add(self, name: str, verdict: _Verdict, capacity: int) -> None:
+        """Remember a verdict as one of `capacity` of its kind, and of more where these are held."""
+        kept = self._accepted if verdict.refusal is None else self._refused
+        kept[name] = verdict
+        while len(kept) > capacity:
+            # What is held stands near the end: it is passed over only where there is hardly anything else.
+            oldest = next((other for other in kept if other not in self._held), None)
+            if oldest is None:
+                return
+            del kept[oldest]
+
+    @contextmanager
+    def holding(self, names: Sequence[str]) -> Iterator[None]:
+        """Forget none of these meanwhile, whether it is known by now or comes."""
+        self._held.update(names)
+        for name in names:
+            for kept in (self._accepted, self._refused):
+                if name in kept:
+                    kept.move_to_end(name)
+        try:
+            yield
+        finally:
+            for name in names:
+                self._held[name] -= 1
+                if not self._held[name]:
+                    del self._held[name]
+
+    def clear(self) -> None:
+        self._accepted.clear()
+        self._refused.clear()
+
+
 class ContractJudge:
     """Finds and remembers what the contracts of transactions say.
 
@@ -149,15 +198,17 @@ class ContractJudge:
             engine: None on a chain without contracts.
             seconds: Processor time for all contracts of one transaction at admission; a proposal's have twice
                 as much, those of a decided block any.
-            capacity: Verdicts that are remembered, where the chain's blocks do not need more.
+            capacity: Acceptances, and refusals, that are remembered where the chain's blocks do not need more;
+                of refusals in no case more than some thousand.
             most_waiting: Transactions that may wait for admission.
         """
         self._engine = engine
         self._parameters = ChainParameters()
         self._budgets = {Patience.ADMISSION: seconds, Patience.PROPOSAL: 2 * seconds}
-        self._least_capacity = self._capacity = capacity
+        self._least = capacity, min(capacity, _REFUSED_CAPACITY)
+        self._capacities = self._least
         self._most_waiting = most_waiting
-        self._verdicts: OrderedDict[str, _Verdict] = OrderedDict()
+        self._verdicts = _Verdicts()
         self._overruns: OrderedDict[str, tuple[Patience, str]] = OrderedDict()
         self._runs: dict[str, _Run] = {}
         self._turns = _Turns(self.width)
@@ -198,7 +249,9 @@ class ContractJudge:
             )
         if parameters != self._parameters:
             self._parameters = parameters
-            self._capacity = max(self._least_capacity, _BLOCKS * contracts.max_per_block)
+            accepted, refused = self._least
+            blocks = _BLOCKS * contracts.max_per_block
+            self._capacities = max(accepted, blocks), max(refused, blocks)
             self._verdicts.clear()
             self._overruns.clear()
 
@@ -206,12 +259,11 @@ class ContractJudge:
         """Whether there is a verdict on `transaction`."""
         return not transaction.contracts or transaction.id in self._verdicts
 
-    def _recalls(self, transaction: Transaction) -> bool:
-        """As `knows`; the verdict is needed soon and will not be forgotten before many others."""
-        known = self.knows(transaction)
-        if known and transaction.contracts:
-            self._verdicts.move_to_end(transaction.id)
-        return known
+    @contextmanager
+    def holding(self, transactions: Sequence[Transaction]) -> Iterator[None]:
+        """Forget no verdict on these meanwhile, however many others come in: what `judge` finds, `check` tells."""
+        with self._verdicts.holding([item.id for item in transactions if item.contracts]):
+            yield
 
     def seconds(self, transaction: Transaction) -> float:
         """Processor time that its contracts took here; 0.0 where that is not known."""
@@ -248,7 +300,7 @@ class ContractJudge:
 
         Those that others ask about at the same time are run once. The first one of a proposal that cannot be
         judged settles the whole; the others are not run any more. Runs for a decided block go on when the
-        caller has gone.
+        caller has gone. Who does not `check` at once does both while `holding` the transactions.
 
         Args:
             patience: How long each may run.
@@ -258,10 +310,14 @@ class ContractJudge:
         Returns:
             By id why there is no verdict, where there is none: ContractOverrun or ContractsUnavailable.
         """
-        unknown = {item.id: item for item in transactions if not self._recalls(item)}
+        with self.holding(transactions):
+            unknown = {item.id: item for item in transactions if not self.knows(item)}
+            return await self._judge(unknown, patience, seconds, ahead) if unknown else {}
+
+    async def _judge(
+        self, unknown: dict[str, Transaction], patience: Patience, seconds: float | None, ahead: bool
+    ) -> dict[str, ContractError]:
         errors: dict[str, ContractError] = {}
-        if not unknown:
-            return errors
         if seconds is not None and seconds <= 0:
             return {name: self._not_run(_NO_TIME) for name in unknown}
         left = iter(unknown.values())
@@ -459,10 +515,8 @@ class ContractJudge:
 
     def _remember(self, transaction: Transaction, refusal: InvalidTransaction | None, seconds: float) -> None:
         parts = None if refusal is None else (type(refusal), refusal.reason, refusal.rule, refusal.field)
-        self._verdicts[transaction.id] = _Verdict(parts, seconds)
+        self._verdicts.add(transaction.id, _Verdict(parts, seconds), self._capacities[parts is not None])
         self._overruns.pop(transaction.id, None)
-        if len(self._verdicts) > self._capacity:
-            self._verdicts.popitem(last=False)
 
     def _not_run(self, reason: str) -> ContractsUnavailable:
         self._counts[2] += 1

@@ -327,7 +327,12 @@ class BlockLifecycle:
         """See `Lifecycle`; nothing is proposed while the chain waits for its migration."""
         if self.halted is not None:
             return []
-        candidates = await self._judged(self._foremost(await self._candidates(raws)))
+        candidates = self._foremost(await self._candidates(raws))
+        with self._verifier.contracts.holding(_decoded(candidates)):
+            return await self._choose(raws, await self._judged(candidates), max_bytes)
+
+    async def _choose(self, raws: Sequence[bytes], candidates: Sequence[Candidate], max_bytes: int) -> list[bytes]:
+        """What of some candidates, whose contracts are judged, goes into a block."""
         if sum(map(len, raws)) <= max_bytes and self._doubtful is None:
             return await self._propose(candidates)
         overlay = await self._overlay(candidates)
@@ -450,11 +455,8 @@ class BlockLifecycle:
         else:
             candidates = await self._candidates(raws)
             within = within_block(candidates, self.parameters.contracts.max_per_block)
-            await self._judge_decided(height, within)
-            view = await self._store.read_state(reads_of(_decoded(within)))
-            if await self._stored_after_all():
-                raise StoreError(f"block {height} was stored after all, when it was tried before")
-            result = execute_block(view, height, within, head.app_hash, self._verifier.check)
+            with self._verifier.contracts.holding(_decoded(within)):
+                result = await self._execute(height, within, head)
         header = BlockHeader(
             height=height,
             time=self._recorded(time, head),
@@ -465,6 +467,13 @@ class BlockLifecycle:
         )
         self._finalized = _Finalized(result, header, tuple(candidates))
         return FinalizedBlock(result.verdicts, result.app_hash, result.updates)
+
+    async def _execute(self, height: int, candidates: Sequence[Candidate], head: BlockHeader) -> BlockResult:
+        await self._judge_decided(height, candidates)
+        view = await self._store.read_state(reads_of(_decoded(candidates)))
+        if await self._stored_after_all():
+            raise StoreError(f"block {height} was stored after all, when it was tried before")
+        return execute_block(view, height, candidates, head.app_hash, self._verifier.check)
 
     def _follows(self, height: int, time: int) -> BlockHeader:
         """The head, where a block of this height and time may follow on it.

@@ -24,7 +24,8 @@ from planetmint.model.errors import (
 from planetmint.model.parameters import ChainParameters, ContractParameters
 from planetmint.ports.contracts import Patience
 from planetmint.ports.errors import ChainMismatch, ContractOverrun, ContractsUnavailable, StoreError
-from planetmint.ports.store import Store
+from planetmint.ports.store import StateReads, Store
+from planetmint.state.view import StateView
 from planetmint.storage.memory import MemoryStore
 from planetmint.testing.build import Built, identified
 from tests.support.ledger import ALONE, PUBLIC, START, Running, running, standing
@@ -349,6 +350,26 @@ async def test_after_a_restart_a_block_is_judged_anew_with_the_same_outcome() ->
         await store.open()
     assert hashes[0] == hashes[1]
     assert hashes[0][1] == [None, InvalidScript, None, None]
+
+
+async def test_no_number_of_others_makes_a_block_forget_its_verdicts_before_it_is_executed(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = scripted("agrees")
+    judge = node.parts.verifier.contracts
+    monkeypatch.setattr(judge, "_capacities", (2, 2))
+    real = node.parts.store.read_state
+
+    async def slow(reads: StateReads) -> StateView:
+        others = [decoded(scripted(f"agrees too {number}")) for number in range(5)]
+        assert await judge.judge(others, ADMISSION) == {}
+        return await real(reads)
+
+    monkeypatch.setattr(node.parts.store, "read_state", slow)
+    assert await checked(node, item) == [None]
+    assert await prepared(node, PLAIN, item) == [PLAIN, item]
+    assert await prepared(node, PLAIN, item, room=len(item.canonical)) in ([PLAIN], [item])
+    assert kinds(await decide(node, item, PLAIN, TO_BOB)) == [None] * 3
 
 
 async def test_a_store_that_fails_between_leaves_the_verdicts_known(

@@ -144,6 +144,57 @@ async def test_a_verdict_that_is_asked_for_is_not_the_next_one_to_be_forgotten()
         assert not judge.knows(items[5])
 
 
+async def test_no_verdict_of_a_block_is_forgotten_while_the_rest_of_it_is_judged() -> None:
+    # Asked about as an old one and forgotten before `check`, one would make a bug of a block (reported as a stop).
+    async with judging(width=1, capacity=3) as (judge, engine):
+        most = 8 * PARAMETERS.contracts.max_per_block
+        old, new = decoded(scripted("agrees as of old")), decoded(scripted("agrees, a new one"))
+        await verdict(judge, old)
+        gate = engine.gates["a new one"]
+        block = asyncio.ensure_future(judge.judge([old, new], DECIDED, 60.0))
+        await until(lambda: engine.running == 1)
+        # What others find meanwhile.
+        for number in range(2 * most):
+            judge._remember(decoded(scripted(f"agrees no {number}")), None, SECONDS)
+        gate.set()
+        assert await block == {}
+        judge.check(old)
+        judge.check(new)
+
+
+async def test_what_is_held_is_kept_until_it_is_let_go() -> None:
+    async with judging(width=2, capacity=3) as (judge, _):
+        most = 8 * PARAMETERS.contracts.max_per_block
+        items = [decoded(scripted(f"agrees no {number}")) for number in range(2 * most + 2)]
+        held = items[: most + 1]
+        with judge.holding(held), judge.holding(held[:1]):
+            await judge.judge(items, ADMISSION)
+            for item in held:
+                judge.check(item)
+            with judge.holding(held):
+                pass
+            await verdict(judge, items[-1])
+            assert all(map(judge.knows, held))
+        await verdict(judge, decoded(scripted("agrees again")))
+        assert [judge.knows(item) for item in items].count(True) == most - 1
+
+
+async def test_refusals_make_no_acceptance_be_forgotten() -> None:
+    async with judging(capacity=3) as (judge, _):
+        most = 8 * PARAMETERS.contracts.max_per_block
+        good = decoded(scripted("agrees"))
+        await verdict(judge, good)
+        bad = [decoded(scripted(f"differs no {number}")) for number in range(2 * most)]
+        for item in bad:
+            await verdict(judge, item)
+        assert judge.knows(good)
+        assert [judge.knows(item) for item in bad] == [False] * most + [True] * most
+        with judge.holding(bad[-1:]):
+            await judge.judge(bad[:most], ADMISSION)
+            with pytest.raises(InvalidScript):
+                judge.check(bad[-1])
+
+
 async def test_a_bug_of_the_engine_reaches_who_asks() -> None:
     async with judging() as (judge, engine):
 
