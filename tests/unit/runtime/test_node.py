@@ -27,7 +27,9 @@ from planetmint.runtime.keys import KEY_FILE, ValidatorKey, load_or_make_key
 from planetmint.runtime.keys import _write_key as write_key
 from planetmint.runtime.node import Node
 from planetmint.runtime.settings import (
+    ChainSettings,
     ConfigurationError,
+    ContractSettings,
     DataSettings,
     ServerSettings,
     Settings,
@@ -45,6 +47,8 @@ def settings(folder: Path) -> Settings:
         data=DataSettings(dir=str(folder)),
         server=ServerSettings(bind="127.0.0.1:0", graceful_timeout=1),
         wsserver=WsServerSettings(host="127.0.0.1", port=0),
+        # Workers for contracts would be started with every node, and nothing here is about them.
+        chain=ChainSettings(contracts=ContractSettings(zenroom="off", scripts="off")),
     )
 
 
