@@ -23,7 +23,7 @@ BOUNDS = ContractParameters(
     "published", "on", max_bytes=4_000, max_data_bytes=2_000, max_statements=12, max_number=99
 )
 PARAMETERS = ChainParameters(contracts=BOUNDS)
-RULES = {f"contract.{name}" for name in ("bytes", "data", "statements", "debug", "number")}
+RULES = {f"contract.{name}" for name in ("bytes", "data", "statements", "debug", "undetermined", "number")}
 DRAFT = Builder(Dialect.PLANETMINT_1).draft_create(Contract("x"), [(1, "alice")])
 TRANSACTION = decode_transaction(DRAFT.scripted({"n": 7}, ["ok"]).signed().canonical, PARAMETERS)
 PARTS = b"\x1e"

@@ -372,7 +372,14 @@ DIFFERENCES = (
             theirs.accepted
             and ours is not None
             and ours.rule
-            in ("contract.bytes", "contract.data", "contract.statements", "contract.debug", "contract.number")
+            in (
+                "contract.bytes",
+                "contract.data",
+                "contract.statements",
+                "contract.debug",
+                "contract.undetermined",
+                "contract.number",
+            )
         ),
     ),
     Difference(

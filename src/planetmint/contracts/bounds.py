@@ -10,13 +10,18 @@ print the engine's whole memory are refused. Of numbers only those are bounded t
 from planetmint.contracts.call import ContractCall
 from planetmint.contracts.counts import find_unbounded
 from planetmint.contracts.refusal import refusal
-from planetmint.contracts.zencode import statements
+from planetmint.contracts.zencode import Statement, statements
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.json import JsonValue
 from planetmint.model.parameters import ContractParameters
 
 _DEBUGGING = frozenset({("backtrace",), ("codec",), ("config",), ("debug",), ("schema",), ("trace",)})
 """The statements that print what the engine holds, in every section of a script; there are no others."""
+
+
+_UNDETERMINED = frozenset({"dilithium", "kyber", "ntrup"})
+"""Keys of scenario ``qp`` (zenroom 3.16.1): made of the machine's own chance, and the engine reads thousands
+of bytes of a key without a look at its length: it answers with whatever lies in its memory."""
 
 
 def check_bounds(call: ContractCall, values: tuple[JsonValue, ...], parameters: ContractParameters) -> None:
@@ -29,7 +34,7 @@ def check_bounds(call: ContractCall, values: tuple[JsonValue, ...], parameters: 
 
     Raises:
         InvalidScript, InvalidSignature: By purpose; rules ``contract.bytes``, ``contract.data``,
-            ``contract.statements``, ``contract.debug``, ``contract.number``.
+            ``contract.statements``, ``contract.debug``, ``contract.undetermined``, ``contract.number``.
     """
     fault = _check_size(call, parameters) or _check_statements(call, values, parameters)
     if fault is not None:
@@ -67,5 +72,17 @@ def _check_statements(
         if statement.words in _DEBUGGING:
             name = statement.words[0]
             return "contract.debug", f"line {statement.number}: the debugging statement '{name}' is refused"
+        if _is_undetermined(statement):
+            reason = "scenario 'qp' and its keys are refused: what they do differs from machine to machine"
+            return "contract.undetermined", f"line {statement.number}: {reason}"
     unbounded = find_unbounded(script, values, parameters.max_number)
     return None if unbounded is None else ("contract.number", unbounded)
+
+
+def _is_undetermined(statement: Statement) -> bool:
+    """Whether it loads the scenario ``qp``, or is one of its statements."""
+    if not _UNDETERMINED.isdisjoint(statement.words):
+        return True
+    if statement.words[:1] != ("scenario",):
+        return False
+    return any("qp" in part.lower() for part in (*statement.words, *statement.arguments))

@@ -327,6 +327,16 @@ def _undetermined() -> Iterator[Hostile]:
         then="Then print the 'array'",
     )
     yield Hostile("order_of_dictionaries", Fate.DIFFERS, listed, {"d": {f"k{n}": {"a": n} for n in range(60)}})
+    rule = "contract.undetermined"
+    for key in ("dilithium", "kyber", "ntrup"):
+        made = _zencode(f"When I create the {key} key", scenario="qp", then="Then print the keyring")
+        yield Hostile(f"chance_of_the_machine_for_{key}", Fate.REFUSED, made, {}, rule=rule)
+    beyond = "When I create the ntrup public key with secret key 'a'"
+    script = _zencode(beyond, given=_given(a="number"), scenario="qp", then="Then print data")
+    yield Hostile("memory_printed_behind_a_key", Fate.REFUSED, script, {"a": 1}, rule=rule)
+    for kind, scenario, value in (("ecdh_public_key", "ecdh", "Aw=="), ("reflow_identity", "reflow", "Aw==")):
+        short = _zencode(given=_given(a=kind), scenario=scenario)
+        yield Hostile(f"{kind}_of_one_byte", Fate.FAILED, short, {"a": value})
     precise = _zencode(given=_given(a="float"), then="Then print the 'a'")
     yield Hostile(
         "digits_beyond_a_double",

@@ -88,6 +88,33 @@ def test_the_purpose_decides_the_class_of_a_refusal(purpose: Purpose, kind: type
     assert "line 1" in caught.value.reason and "'debug'" in caught.value.reason
 
 
+# What differs from machine to machine
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Scenario 'qp'",
+        "SCENARIO 'QP': post-quantum",
+        "scenario qp",
+        "Scenario 'qp",
+        "When I create the dilithium key",
+        "When I create the ntrup public key with secret key 'one'",
+        "and create the Kyber kem for 'key'",
+        "If I verify the 'text' has a dilithium signature in 'signature' by 'key'",
+    ],
+)
+def test_the_scenario_of_keys_from_the_machines_own_chance_is_refused(line: str) -> None:
+    assert broken(f"{line}\nGiven nothing\n") == "contract.undetermined"
+
+
+@pytest.mark.parametrize(
+    "line", ["Scenario 'ecdh': sign", "When I write string 'kyber' in 'ntrup'", "# Scenario 'qp'"]
+)
+def test_other_scenarios_and_mere_names_are_not(line: str) -> None:
+    assert broken(f"{line}\nGiven nothing\n") is None
+
+
 # Debugging
 
 
