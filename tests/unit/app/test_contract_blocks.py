@@ -361,7 +361,8 @@ async def test_no_number_of_others_makes_a_block_forget_its_verdicts_before_it_i
     real = node.parts.store.read_state
 
     async def slow(reads: StateReads) -> StateView:
-        others = [decoded(scripted(f"agrees too {number}")) for number in range(5)]
+        begun = len(node.engine.runs)
+        others = [decoded(scripted(f"agrees too {begun + number}")) for number in range(5)]
         assert await judge.judge(others, ADMISSION) == {}
         return await real(reads)
 
