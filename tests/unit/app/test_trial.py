@@ -124,7 +124,7 @@ def everything(node: Running) -> dict[str, object]:
         "proposed": lifecycle._proposed,
         "verified": list(verifier.cache._verified),
         "refused": list(verifier.cache._refused),
-        "verdicts": list(judge._verdicts),
+        "verdicts": [*judge._verdicts._accepted, *judge._verdicts._refused],
         "overruns": list(judge._overruns),
         "runs": list(judge._runs),
         "trials": judge._trials,
