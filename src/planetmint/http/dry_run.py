@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The answer to a dry run: the verdict as a submission would get it, and what the transaction takes.
 
-Texts of the engine and of contracts are clipped, so that no answer grows with what a contract prints.
+Texts of the engine and of contracts are clipped, so that no answer grows with what a contract prints or declares.
 """
+
+import asyncio
 
 from planetmint.app.application import Cost, DryRun
 from planetmint.app.contracts import Trial
@@ -16,12 +18,37 @@ from planetmint.model.json import JsonObject, JsonValue
 LONGEST_SHOWN = 4_000
 """Characters of an engine's output, of its messages, and of what was expected, that are shown of one run."""
 
+LONGEST_ANSWER = 1_000_000
+"""Bytes of an answer beyond which less is shown of each run: a character may take up to twelve."""
+
 _SHOWN_IN_ALL = 64_000
 _SHARE_DIGITS = 6
 
 
-def dry_run_answer(tried: DryRun) -> Answer:
-    """200 for a valid transaction, else the status and the members that a submission would be answered with."""
+async def dry_run_answer(tried: DryRun) -> Answer:
+    """200 for a valid transaction, else the status and the members that a submission would be answered with.
+
+    What is said about runs of contracts is written beside the event loop: declared outputs may be as large as the
+    transaction.
+    """
+    return await asyncio.to_thread(_bounded, tried) if tried.runs else _written(tried, [])
+
+
+def _bounded(tried: DryRun) -> Answer:
+    """Shows as much of each run as leaves the answer within `LONGEST_ANSWER`."""
+    # All leaves of a transaction share what it declares, which may be large: it is written once.
+    declared = {id(run.call.expected): run.call.expected for run in tried.runs}
+    texts = {key: json.canonical(value) for key, value in declared.items()}
+    longest = min(LONGEST_SHOWN, _SHOWN_IN_ALL // len(tried.runs))
+    while True:
+        runs: list[JsonValue] = [_run(run, texts[id(run.call.expected)], longest) for run in tried.runs]
+        answer = _written(tried, runs)
+        if len(answer.body) <= LONGEST_ANSWER or longest == 0:
+            return answer
+        longest //= 2
+
+
+def _written(tried: DryRun, runs: list[JsonValue]) -> Answer:
     refusal = tried.refusal
     details: JsonObject = {
         "valid": True if refusal is None else False if isinstance(refusal, InvalidTransaction) else None,
@@ -29,7 +56,7 @@ def dry_run_answer(tried: DryRun) -> Answer:
         "detail": tried.hindrance,
         "id": tried.transaction_id,
         "cost": None if tried.cost is None else _cost(tried.cost),
-        "contracts": _runs(tried.runs),
+        "contracts": runs,
     }
     if refusal is None:
         return json_answer(details)
@@ -52,12 +79,7 @@ def _cost(cost: Cost) -> JsonObject:
     }
 
 
-def _runs(runs: tuple[Trial, ...]) -> list[JsonValue]:
-    longest = min(LONGEST_SHOWN, _SHOWN_IN_ALL // max(len(runs), 1))
-    return [_run(run, longest) for run in runs]
-
-
-def _run(run: Trial, longest: int) -> JsonObject:
+def _run(run: Trial, expected: bytes, longest: int) -> JsonObject:
     call, execution, error = run.call, run.execution, run.error
     answer = None if execution is None else execution.answer
     return {
@@ -68,7 +90,7 @@ def _run(run: Trial, longest: int) -> JsonObject:
         "milliseconds": None if execution is None else round(1000 * execution.cpu, 3),
         "memory_bytes": None if execution is None else execution.memory,
         "output": None if answer is None else _shown(answer.output, longest),
-        "expected": _shown(json.canonical(call.expected), longest),
+        "expected": _shown(expected, longest),
         "messages": None if answer is None else _shown(answer.logs, longest),
         "error": None if error is None else error_body(error),
     }

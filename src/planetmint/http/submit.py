@@ -131,7 +131,7 @@ class Submit:
             raise Overloaded("Too many transactions are being tried at present.", drained=True)
         self._dry_runs += 1
         try:
-            answer = dry_run_answer(await self._node.application.dry_run(body))
+            answer = await dry_run_answer(await self._node.application.dry_run(body))
         finally:
             self._dry_runs -= 1
         await send_answer(scope, send, answer)

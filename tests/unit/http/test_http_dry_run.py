@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from planetmint.app.application import DryRun
 from planetmint.app.contracts import Trial
 from planetmint.app.trial import cost_of
 from planetmint.contracts import ContractCall, EngineAnswer, Purpose
-from planetmint.http import HttpSettings
-from planetmint.http.dry_run import LONGEST_SHOWN
+from planetmint.http import HttpSettings, dry_run
+from planetmint.http.dry_run import LONGEST_ANSWER, LONGEST_SHOWN
 from planetmint.http.submit import DRY_RUNS_AT_ONCE
 from planetmint.model.errors import DoubleSpend, InvalidScript, InvalidSignature, SchemaValidationError
+from planetmint.model.json import JsonValue
 from planetmint.model.parameters import ChainParameters
 from planetmint.ports.contracts import Execution
 from planetmint.ports.errors import ContractOverrun, ContractsUnavailable
@@ -203,7 +205,49 @@ async def test_what_contracts_print_is_shown_within_bounds(runs: int, world: Wor
     longest = LONGEST_SHOWN if runs == 1 else 64_000 // runs if runs == 200 else 3_200
     assert first["messages"] == "é" * longest + "…"
     assert first["output"] == "\x01\ufffd" * (longest // 2) + "…"
-    assert len(answer.content) < 1_000_000
+    assert len(answer.content) < LONGEST_ANSWER
+
+
+@pytest.mark.parametrize("runs", [1, 200])
+async def test_the_whole_answer_is_bounded_however_its_characters_are_spelled(runs: int, world: World) -> None:
+    """A character beyond the first plane takes twelve bytes of JSON."""
+    text = "\U0001f600" * 10_000
+    loud = Trial(
+        call(expected=[text]),
+        Execution(EngineAnswer(text.encode(), text.encode()), 0.1, 1),
+        InvalidSignature("\U0001f600" * 200, rule="contract.failed", field="inputs[999].fulfillment"),
+    )
+    world.application.found = DryRun("ab", loud.error, None, None, (loud,) * runs)
+    answer = await world.post(b"{}", "?dry_run=true")
+    assert len(answer.content) <= LONGEST_ANSWER
+    shown = answer.json()["contracts"]
+    assert len(shown) == runs
+    assert shown[-1]["output"] == "\U0001f600" * (len(shown[-1]["output"]) - 1) + "…"
+    assert len(shown[-1]["output"]) > (LONGEST_SHOWN if runs == 1 else 20)
+
+
+async def test_what_all_contracts_of_a_transaction_share_is_written_once_and_beside_the_event_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else 200 leaves that declare 650 kB would hold the node up for seconds."""
+    expected = {"a": "é" * 300_000}
+    threads: list[str] = []
+    canonical = dry_run.json.canonical
+
+    def write(value: JsonValue) -> bytes:
+        threads.append(threading.current_thread().name)
+        return canonical(value)
+
+    shared = [Trial(call(expected=expected), None, None) for _ in range(200)]
+    other = Trial(call(expected=["other"]), None, None)
+    world.application.found = DryRun("ab", None, None, None, (*shared, other))
+    monkeypatch.setattr(dry_run.json, "canonical", write)
+    answer = await world.post(b"{}", "?dry_run=true")
+    assert len(threads) == 2
+    assert threading.current_thread().name not in threads
+    first, *_, last = answer.json()["contracts"]
+    assert first["expected"] == '{"a":"' + "é" * (64_000 // 201 - 6) + "…"
+    assert last["expected"] == '["other"]'
 
 
 # Bounds
