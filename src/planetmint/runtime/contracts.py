@@ -41,6 +41,7 @@ _NAMESPACES = (
 )
 _REMEDIES = {
     "files": "Linux 5.13 or newer with Landlock (`lsm=landlock,...`), and a container's profile that lets it in",
+    "memory requests": "set vm.overcommit_memory to 0 or 1 (sysctl)",
     "memory shortage": "let the node write /proc/self/oom_score_adj",
     "mounts": _NAMESPACES,
     "network": _NAMESPACES,

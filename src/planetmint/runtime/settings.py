@@ -331,7 +331,10 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     ] = 268_435_456
     output_bytes: Annotated[
         Annotated[int, Meta(ge=65_536, le=67_108_864)],
-        about("Longest output of one run, in a decided block too: the same on all nodes of a chain."),
+        about(
+            "Longest result of one run when a transaction asks to be taken, and in a proposed block; in a decided "
+            "block 64 MiB on every node."
+        ),
     ] = 1_048_576
 
 

@@ -37,7 +37,7 @@ class Job(NamedTuple):
         cpu: Seconds of processor time; 0 for no limit.
         wall: Seconds by the clock on the wall; 0 for no limit.
         memory: Bytes of resident memory beyond the fresh child's; 0 for no limit.
-        output: Bytes of output, and of logs.
+        output: Bytes of output. Logs have no limit that ends a run; see `logs`.
         seed: 64 bytes.
         keys: None where none are given.
     """

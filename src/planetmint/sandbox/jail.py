@@ -16,7 +16,12 @@ from planetmint.sandbox.layers import Layer
 NOBODY = 65534
 _STACK_BYTES = 8 << 20
 """The same everywhere: what recursion it takes to crash an engine should not depend on the machine."""
-_NICE = 5
+_NICE = 2
+"""Of a worker, against the node: it watches, and must not wait for long."""
+_NICER = 3
+"""Of a child, against its worker."""
+_OVERCOMMIT = "/proc/sys/vm/overcommit_memory"
+_NEVER_OVERCOMMIT = "2"
 _DESCRIPTORS = 64
 _LARGEST_JOB = 64 << 20
 """Bytes of the file in memory from which a program reads its contract."""
@@ -54,10 +59,13 @@ class Jail:
 
     def enter(self) -> None:
         """Lock the worker down. Needs everything that will ever be imported to be imported already."""
+        os.nice(_NICE)
+        _lift_memory_limits()
         _limit_worker(_LARGEST_JOB if self._program else 0)
         self._note(
             "limits", "memory and time watched every few milliseconds; core files, file sizes, descriptors limited"
         )
+        self._ask_for_promised_memory()
         self._prefer_for_killing()
         self._leave_namespaces()
         self._leave_files()
@@ -92,7 +100,7 @@ class Jail:
     @staticmethod
     def step_back() -> None:
         """Leave the processor to the node where both want it."""
-        os.nice(_NICE)
+        os.nice(_NICER)
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def resident_bytes(self, process: int) -> int:
@@ -105,6 +113,20 @@ class Jail:
 
     def _note(self, name: str, detail: str, active: bool = True) -> None:
         self.layers.append(Layer(name, active, detail))
+
+    def _ask_for_promised_memory(self) -> None:
+        """Whether memory is given for the asking, as an engine needs it that takes a refusal for a verdict."""
+        try:
+            with open(_OVERCOMMIT) as file:
+                refused = file.read().strip() == _NEVER_OVERCOMMIT
+        except OSError as error:
+            self._note("memory requests", f"{_OVERCOMMIT} cannot be read ({error.strerror})", active=False)
+            return
+        if refused:
+            detail = "the system refuses memory before it is full, which only the engine's messages tell of"
+            self._note("memory requests", detail, active=False)
+        else:
+            self._note("memory requests", "granted without a limit of the process; what is used is watched")
 
     def _prefer_for_killing(self) -> None:
         try:
@@ -180,6 +202,24 @@ class Jail:
         else:
             what = "only libraries can be opened" if self._program else "no file can be opened"
             self._note("files", f"Landlock {rules.version}: {what}, no TCP port bound or connected")
+
+
+def _lift_memory_limits() -> None:
+    """Let no request for memory fail: the engine would go on to "false", a verdict of this machine alone.
+
+    Raises:
+        JailError: There are limits, and this process must not lift them.
+    """
+    for which in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        try:
+            resource.setrlimit(which, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        except (OSError, ValueError) as error:
+            most = resource.getrlimit(which)[1]
+            raise JailError(
+                f"a process of this user may have no more than {most:,} bytes of memory, beyond which contracts "
+                "would be judged wrongly: start the node without such a limit (ulimit -v unlimited -d unlimited; "
+                "systemd: LimitAS=infinity and LimitDATA=infinity, while MemoryMax= does no harm)"
+            ) from error
 
 
 def _limit_worker(file_bytes: int) -> None:

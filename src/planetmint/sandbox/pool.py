@@ -28,6 +28,10 @@ _WALL_SHARE, _WALL_EXTRA = 60.0, 60.0
 """A run may take this many times its processor time by the clock on the wall, and this much more: on a busy
 machine contracts wait for everybody else."""
 
+DECIDED_OUTPUT_BYTES = 64 << 20
+"""Of a result in a decided block: no bound of a node, so that all come to the same. It is the most that a node may
+grant at admission and in proposals, so nothing that honest validators agreed to is stopped by it."""
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -38,7 +42,7 @@ class SandboxLimits:
     Attributes:
         seconds: Processor time.
         memory_bytes: Resident memory beyond what the worker has before the run.
-        output_bytes: Of the result and of the messages, each; the same at every patience.
+        output_bytes: Of the result, in proposals too; of a decided block's, `DECIDED_OUTPUT_BYTES`.
     """
 
     seconds: float = 1.0
@@ -133,7 +137,7 @@ class SandboxPool:
             cpu=seconds,
             wall=seconds * _WALL_SHARE + _WALL_EXTRA if seconds else 0.0,
             memory=memory,
-            output=self._limits.output_bytes,
+            output=DECIDED_OUTPUT_BYTES if patience is Patience.DECIDED else self._limits.output_bytes,
             seed=call.seed,
             script=call.script.encode(),
             data=call.data.encode(),

@@ -21,12 +21,15 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from planetmint.sandbox import frames
 from planetmint.sandbox.jail import Jail, JailError
+from planetmint.sandbox.logs import Logs
 from planetmint.sandbox.program import Program
 from planetmint.sandbox.zenroom import Library
 
 _CONTROL = 3
 _WATCH_MS = 4
 _CHUNK = 1 << 16
+_READS = 16
+"""Of a pipe before anything else is looked at, which is more than one holds: a child may print for ever."""
 _DONE = struct.Struct("<dQ")
 """What a child says when its engine has returned, because its end takes a while longer: the seconds of processor
 time and the most bytes of memory that it used. Of somebody who may have been misled, so it decides nothing."""
@@ -39,10 +42,6 @@ _NOT_STARTED = 126
 _PROBE_SECONDS = 20.0
 
 _VERSION = re.compile(rb"Release version: v?([0-9A-Za-z][0-9A-Za-z.+_-]*)")
-_SHORT_OF_MEMORY = re.compile(
-    rb"\[!\].*(?:not enough memory|(?:Could|Cuold) not allocate|Error allocating|failed to allocate)"
-)
-"""What the engine says when the system refuses memory. It then goes on to "false", which would be a verdict."""
 
 
 _NO_JOB = frames.Job(0, 0, 0, 0, b"", b"", b"", None)
@@ -252,8 +251,8 @@ class _Run:
         """The kernel's number for the processor time of that process."""
         self._open = set(child[1:])
         self._collected = False
-        self._parts: dict[int, list[bytes]] = {child.output: [], child.logs: []}
-        self._sizes = {child.output: 0, child.logs: 0}
+        self._output = bytearray()
+        self._logs = Logs()
         self._base_time = 0.0
         self._base_memory = 0
         self._memory = 0
@@ -323,7 +322,7 @@ class _Run:
         """What came of it. Raises Overrun where the engine did not return."""
         said = os.read(self._child.done, _DONE.size)
         self._drain()
-        output, logs = (b"".join(parts) for parts in self._parts.values())
+        logs = self._logs.text()
         if len(said) == _DONE.size:
             cpu, memory = _DONE.unpack(said)
             if not 0 <= cpu <= 0.1 + 2 * (time.monotonic() - self._started):  # the two clocks may drift apart
@@ -333,9 +332,9 @@ class _Run:
             status = self._collect()
             if self._engine.says_done or os.WIFSIGNALED(status) or os.WEXITSTATUS(status) >= _NOT_STARTED:
                 raise Overrun(_end_text(status, logs))
-        if not output and _SHORT_OF_MEMORY.search(logs):
+        if self._logs.short_of_memory:
             raise Overrun("the contract needs more memory than this machine has")
-        return frames.Report(cpu, max(memory, self._memory), output, logs)
+        return frames.Report(cpu, max(memory, self._memory), bytes(self._output), logs)
 
     def _collect(self) -> int:
         """The status with which the child ended; killed unless it is on its way out already."""
@@ -348,13 +347,11 @@ class _Run:
         os.close(descriptor)
 
     def _drain(self) -> None:
-        """Take what is in the pipes."""
-        for descriptor, parts in self._parts.items():
-            while data := _read(descriptor):
-                parts.append(data)
-                self._sizes[descriptor] += len(data)
-                if self._sizes[descriptor] > self._job.output:
-                    raise Overrun(f"the contract prints more than {self._job.output:,} bytes")
+        """Take what is in the pipes. Raises Overrun; not for messages, which depend on the machine."""
+        self._output += _read(self._child.output)
+        if len(self._output) > self._job.output:
+            raise Overrun(f"the contract prints more than {self._job.output:,} bytes")
+        self._logs.add(_read(self._child.logs))
 
     def _heed(self) -> None:
         if self._channel.cancelled(self._number):
@@ -409,11 +406,14 @@ def _read_job() -> bytes:
 
 
 def _read(descriptor: int) -> bytes:
-    """What is in a pipe, up to some bytes; nothing also at its end."""
-    try:
-        return os.read(descriptor, _CHUNK)
-    except BlockingIOError:
-        return b""
+    """What is in a pipe; nothing also at its end."""
+    parts = []
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(_READS):
+            parts.append(os.read(descriptor, _CHUNK))
+            if not parts[-1]:
+                break
+    return b"".join(parts)
 
 
 def _end_text(status: int, logs: bytes) -> str:
