@@ -6,6 +6,7 @@ Sources: style 2 (arrows), design D1 and D11.
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,41 @@ UNEVEN_CALLS = frozenset(
     {"float", "complex", "round", "hash", "id", "open", "print", "input", "eval", "exec", "globals", "vars"}
 )
 """Built-ins that a rule has no use for: they depend on the process, or talk to the world."""
+
+BY_UNICODE = frozenset(
+    {
+        *("isalpha", "isalnum", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable"),
+        *("isspace", "istitle", "isupper", "capitalize", "casefold", "lower", "swapcase", "title", "upper"),
+        *("splitlines", "normalize", "expandtabs"),
+    }
+)
+"""Methods of text that ask the interpreter's Unicode tables, which differ between its versions."""
+
+AT_BLANKS = frozenset({"strip", "lstrip", "rstrip", "split", "rsplit"})
+"""Methods that do so unless they are told what to look for."""
+
+ANY_DIGITS = frozenset({"int"})
+"""Built-ins that take the digits of every script."""
+
+CLASSES = re.compile(r"(?<!\\)(?:\\\\)*\\[wWdDsSbB]")
+"""Classes of characters in patterns; in patterns over text they are classes of Unicode."""
+
+SEARCH = "model/search.py"
+"""Full text search (http-api 3.5) is a node's own answer; no verdict depends on it."""
+
+UNICODE_ALLOWED = {
+    ("contracts/zencode.py", "text.encode().lower()"): "bytes: ASCII letters alone",
+    ("contracts/counts.py", "int(value)"): "of a number of JSON, never of text",
+    ("contracts/counts.py", "int(significant or '0')"): "after [0-9]+",
+    ("contracts/verdict.py", '\'^\\\\[string "[^"\\\\n]*"\\\\]:\\\\d+: *\''): "a hint for people",
+    ("contracts/verdict.py", "_PLACE.sub('', item).strip()"): "a hint for people",
+    ("contracts/verdict.py", "character.isprintable()"): "a hint for people",
+    ("contracts/verdict.py", "answer.output.strip()"): "bytes",
+    ("rules/schema.py", "int(amount)"): "after [0-9]{1,20}",
+    ("conditions/uri.py", "int(cost)"): "after [0-9]{1,10}",
+    ("model/json.py", "b'\\\\b(?:NaN|Inf|Infinity)\\\\b'"): "bytes",
+}
+"""Places in the core where the interpreter's tables decide nothing, and why they do not."""
 
 
 def modules(package: str) -> list[str]:
@@ -137,6 +173,58 @@ def test_d11_no_order_in_the_core_comes_from_a_set(path: Path) -> None:
             direct = isinstance(loop, ast.Set | ast.SetComp)
             made = isinstance(loop, ast.Call) and getattr(loop.func, "id", "") in ("set", "frozenset")
             assert not (direct or made), f"{path.name}:{loop.lineno}"
+
+
+def asks_unicode(tree: ast.AST) -> Iterator[str]:
+    """Expressions whose value may depend on the interpreter's Unicode tables."""
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str | bytes)
+            and id(node) not in documentation
+        ):
+            text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            if CLASSES.search(text):
+                yield ast.unparse(node)
+        if isinstance(node, ast.Attribute) and node.attr in ("IGNORECASE", "I", "unidata_version"):
+            yield ast.unparse(node)
+        if not isinstance(node, ast.Call):
+            continue
+        by_default = not node.args and not node.keywords
+        first_is_none = bool(node.args) and isinstance(node.args[0], ast.Constant) and node.args[0].value is None
+        if isinstance(node.func, ast.Attribute):
+            name = node.func.attr
+            if name in BY_UNICODE or (name in AT_BLANKS and (by_default or first_is_none or not node.args)):
+                yield ast.unparse(node)
+        elif isinstance(node.func, ast.Name) and node.func.id in ANY_DIGITS and node.args:
+            yield ast.unparse(node)
+
+
+def unicode_allowed(path: Path) -> set[str]:
+    place = path.relative_to(SOURCE).as_posix()
+    return {text for allowed, text in UNICODE_ALLOWED if allowed == place}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in core_sources() if path != SOURCE / SEARCH],
+    ids=lambda path: str(path.relative_to(SOURCE)),
+)
+def test_d11_no_rule_asks_the_tables_of_unicode_that_come_with_the_interpreter(path: Path) -> None:
+    """A letter or a blank of a newer Unicode would be one to some validators only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert set(asks_unicode(tree)) == unicode_allowed(path)
+    assert "unicodedata" not in set(imported(tree))
+
+
+def test_what_asks_the_tables_of_unicode_is_recognised() -> None:
+    source = (
+        "re.compile(r'[^\\W0-9]'); re.compile(rf'{a}\\s'); text.lower().split(); text.split(None, 1); "
+        "text.strip(); text.split(maxsplit=1); character.isspace(); int(text); re.compile('a', re.I); "
+        "text.split(' '); int()"
+    )
+    assert len(set(asks_unicode(ast.parse(source)))) == 10
 
 
 def test_only_the_runtime_ends_the_process() -> None:

@@ -2,6 +2,7 @@
 """The founding document: what a chain's first hash commits to. Source: consensus-and-storage 3 and 8."""
 
 import base64
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 
@@ -25,6 +26,9 @@ from planetmint.model.validator import Validator, ValidatorSet
 
 NO_HEADER = "0" * 64
 """Stands for the header before the first."""
+
+_ENGINE_NAME = re.compile("[!-~]|[!-~][ -~]*[!-~]")
+"""Printable ASCII without blanks at its ends."""
 
 
 class UnknownRules(ValueError):
@@ -102,8 +106,7 @@ def _check_contracts(contracts: ContractParameters) -> None:
                 "it runs contracts, and `contracts.engine` does not name the engine that all nodes use"
             )
         return
-    named = isinstance(engine, str) and 1 <= len(engine) <= MAX_ENGINE_NAME
-    if not named or not engine.isascii() or not engine.isprintable() or engine != engine.strip():
+    if not isinstance(engine, str) or len(engine) > MAX_ENGINE_NAME or not _ENGINE_NAME.fullmatch(engine):
         raise _senseless(f"`contracts.engine` must be a name like `zenroom 3.16.1`, not {engine!r:.60}")
 
 

@@ -10,7 +10,7 @@ print the engine's whole memory are refused. Of numbers only those are bounded t
 from planetmint.contracts.call import ContractCall
 from planetmint.contracts.counts import find_unbounded
 from planetmint.contracts.refusal import refusal
-from planetmint.contracts.zencode import Statement, statements
+from planetmint.contracts.zencode import Statement, lowered, statements
 from planetmint.model.errors import InvalidTransaction
 from planetmint.model.json import JsonValue
 from planetmint.model.parameters import ContractParameters
@@ -85,4 +85,4 @@ def _is_undetermined(statement: Statement) -> bool:
         return True
     if statement.words[:1] != ("scenario",):
         return False
-    return any("qp" in part.lower() for part in (*statement.words, *statement.arguments))
+    return any("qp" in lowered(part) for part in (*statement.words, *statement.arguments))

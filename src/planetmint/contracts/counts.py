@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from planetmint.contracts.zencode import Statement, name_of, words_of
+from planetmint.contracts.zencode import SPACE, Statement, name_of, words_of
 from planetmint.model.json import JsonValue
 
 _COUNTED: Final = "'#'"
@@ -72,9 +72,12 @@ _NUMBERS = frozenset({"float", "int", "integer", "num", "number"})
 _TEXTS = frozenset({"ethereum_method", "string", "string_array", "string_dictionary"})
 
 _DIGITS = re.compile(r"[0-9]+")
-_NAME = re.compile(r"[^\W0-9]")
-"""How a name begins that the engine cannot read as a number in any of its spellings."""
-_LENGTH = re.compile(r"\[\s*([0-9]+)")
+_NAME = re.compile("[A-Za-z_\x80-\U0010ffff]")
+"""How a name begins that the engine cannot read as a number in any of its spellings, all of which are ASCII.
+
+What a letter is beyond ASCII depends on the interpreter's version, so that it must not matter.
+"""
+_LENGTH = re.compile(rf"\[[{SPACE}]*([0-9]+)")
 
 
 def _read(table: str) -> dict[tuple[str, ...], tuple[int, ...]]:

@@ -6,9 +6,12 @@ Written down from experiments with the engine that the chains name (zenroom 3.16
 - Only a line feed ends a line. White space at both ends is dropped, empty lines and lines that begin with ``#``
   are no statements. There is no way to continue a line.
 - Arguments stand between single quotes, which cannot be escaped; blanks in them become underscores.
-- What is left is compared without regard to the case of letters, without the leading word (``Given``, ``When``,
-  ``Then``, ``And``, ``If``, ``Foreach``) and without particles in certain places (``I``, ``that``, ``the``, ``a``,
-  ``an``, ``have``, ``known as``, ``valid``, ``all``); ``inside`` is the same as ``in``.
+- What is left is compared without regard to the case of ASCII letters, without the leading word (``Given``,
+  ``When``, ``Then``, ``And``, ``If``, ``Foreach``) and without particles in certain places (``I``, ``that``,
+  ``the``, ``a``, ``an``, ``have``, ``known as``, ``valid``, ``all``); ``inside`` is the same as ``in``.
+
+White space and letters beyond ASCII are nothing special to the engine. What the interpreter takes for such depends
+on its version, so that it is never asked: nodes of two versions would judge differently.
 
 Here the particles are dropped in every place, so that every spelling which the engine takes for a statement gives
 the same words as that statement, and some that it refuses do so too.
@@ -26,6 +29,7 @@ ARGUMENT = "''"
 
 _QUOTED = re.compile("'([^']*)'")
 _FIRST = re.compile(f"[{SPACE}]")
+_WORD = re.compile(f"[^{SPACE}]+")
 _PARTICLES = frozenset(
     {"given", "when", "then", "if", "foreach", "and"}
     | {"i", "that", "the", "a", "an", "have", "known", "as", "valid", "all"}
@@ -56,17 +60,22 @@ def statements(script: str) -> Iterator[Statement]:
         text = line.strip(SPACE)
         if not text or text.startswith("#"):
             continue
-        first = _FIRST.split(text, 1)[0].lower()
+        first = lowered(_FIRST.split(text, 1)[0])
         given = first == "given" or (given and first == "and")
         yield Statement(number, words_of(text), tuple(map(name_of, _QUOTED.findall(text))), given)
 
 
 def words_of(text: str) -> tuple[str, ...]:
     """What of a statement tells it from others."""
-    bare = _QUOTED.sub(f" {ARGUMENT} ", text).lower().split()
+    bare = _WORD.findall(lowered(_QUOTED.sub(f" {ARGUMENT} ", text)))
     return tuple("in" if word == "inside" else word for word in bare if word not in _PARTICLES)
 
 
 def name_of(argument: str) -> str:
     """The name under which the engine keeps what a text names: an argument, or a member of data or keys."""
     return argument.replace(" ", "_").strip(SPACE)
+
+
+def lowered(text: str) -> str:
+    """ASCII letters in lower case, all else as it is."""
+    return text.encode().lower().decode()

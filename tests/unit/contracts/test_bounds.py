@@ -74,6 +74,24 @@ def test_only_a_line_feed_ends_a_line() -> None:
     assert len(list(statements("a\nb\r\nc"))) == 3
 
 
+@pytest.mark.parametrize(
+    "name", ["é", "\xa0", "\u0660", "\u3000", "\U0002ee5d", "\U00011f02", "\U0010ffff"], ids=ascii
+)
+def test_any_character_beyond_ascii_begins_a_name_whatever_the_interpreter_takes_it_for(name: str) -> None:
+    """U+11F02 is a letter since Unicode 15: of two Pythons one would else accept a block that another refuses."""
+    script = f"Given I have a 'number' named '{name}'\n" + KDF.format(name)
+    assert broken(script, {name: 5}, max_number=5) is None
+    assert broken(script, {name: 6}, max_number=5) == "contract.number"
+
+
+@pytest.mark.parametrize("blank", ["\x1c", "\x1f", "\x85", "\xa0", "\u2003", "\u3000"], ids=ascii)
+def test_white_space_and_letters_beyond_ascii_are_part_of_words(blank: str) -> None:
+    assert words_of(f"When I debug{blank}") == (f"debug{blank}",)
+    assert words_of(f"when\t\v\f\r I{blank}DEBUG") == (f"i{blank}debug",)
+    assert words_of("When bac\u212aTRACE \u0130") == ("bac\u212atrace", "\u0130")
+    assert broken(KDF.format(f"{blank}7"), max_number=5) == "contract.number"
+
+
 def test_a_nul_character_is_refused_because_the_engine_would_stop_reading_there() -> None:
     assert broken("Given nothing\n\0When I debug\n") == "contract.bytes"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from planetmint.contracts import ContractCall, Purpose, judge, make_call
+from planetmint.contracts.zencode import SPACE, statements
 from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.parameters import ChainParameters, ContractParameters
 from planetmint.testing.ledger import Engine
@@ -114,3 +115,37 @@ def test_loops_do_not_stand_in_one_another(engine: Engine) -> None:
 def test_names_beyond_ascii_are_found(engine: Engine) -> None:
     script = "Given I have a 'string' named 'é\U0001f600'\nThen print the 'é\U0001f600'\n"
     assert printed(engine, script, {"é\U0001f600": "ü"}) == {"é\U0001f600": "ü"}
+
+
+OTHER_BLANKS = "\x1c\x1d\x1e\x1f\x85\xa0\u1680\u180e\u2003\u2028\u202f\u3000"
+"""What some versions of Python take for white space; the first four are ASCII, but not white space to C."""
+
+
+@pytest.mark.parametrize("blank", OTHER_BLANKS, ids=ascii)
+def test_no_character_but_six_of_ascii_is_white_space_to_the_engine(blank: str, engine: Engine) -> None:
+    counted = "When I create the array{}of '2' random objects\n"
+    for line in (counted.format(blank), blank + counted.format(" "), counted.format(" ")[:-1] + blank + "\n"):
+        assert printed(engine, f"Given nothing\n{line}Then print the string 'ok'\n") is None
+    assert printed(engine, f"Given nothing\n{blank}\nThen print the string 'ok'\n") is None
+    for space in SPACE:
+        whole = f"{space}Given nothing{space}\n{space}\n{space}# a comment\nThen print the string 'ok'\n"
+        assert printed(engine, whole) == {"output": ["ok"]}
+
+
+@pytest.mark.parametrize("debug", ["bac\u212atrace", "BAC\u212aTRACE", "debu\u0261"], ids=ascii)
+def test_the_engine_lowers_letters_of_ascii_only(debug: str, engine: Engine) -> None:
+    """The sign for kelvin is a k in lower case to Python."""
+    assert printed(engine, f"Given nothing\nWhen I {debug}\nThen print the string 'ok'\n") is None
+    (statement,) = statements(f"When I {debug}")
+    assert statement.words not in {("backtrace",), ("debug",)}
+
+
+@pytest.mark.parametrize("name", ["é", "É", "\xa0", "\u3000", "\u0660", "²", "\U00011f02"], ids=ascii)
+def test_no_character_beyond_ascii_begins_a_number(name: str, engine: Engine) -> None:
+    """The last one is a letter since Unicode 15, to some versions of Python only: it names what data say."""
+    rounds = f"When I create the key derivation of 's' with '{name}' rounds\nThen print the string 'ok'\n"
+    head = "Given I have a 'string' named 's'\n"
+    call = ContractCall("script", Purpose.SCRIPT, head + rounds, '{"s": "x"}', None, bytes(64), None)
+    assert engine(call).output == b""
+    named = f"{head}Given I have a 'number' named '{name}'\n{rounds}"
+    assert printed(engine, named, {"s": "x", name: 2}) == {"output": ["ok"]}
