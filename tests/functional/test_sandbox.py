@@ -272,6 +272,17 @@ class TestLimits:
             assert number.name in await running
             assert pool.pids == worker
 
+    async def test_only_what_exceeds_its_grant_is_said_to_last(self) -> None:
+        async with contract_pool(limits=SandboxLimits(seconds=2)) as pool:
+            running = asyncio.create_task(pool.run(ENDLESS, Patience.ADMISSION))
+            await until(lambda: busiest_child(pool.pids[0]) is not None)
+            os.kill(busiest_child(pool.pids[0]) or 0, signal.SIGKILL)
+            with pytest.raises(ContractOverrun, match="from outside") as outside:
+                await running
+            with pytest.raises(ContractOverrun, match="processor time") as granted:
+                await pool.run(ENDLESS, Patience.ADMISSION)
+            assert (outside.value.lasting, granted.value.lasting) == (False, True)
+
     async def test_contract_that_corrupts_the_engines_memory_is_an_overrun(self) -> None:
         script = (
             "Scenario 'ethereum'\nGiven I have a 'string dictionary' named 'd'\nWhen I create the ethereum key\n"

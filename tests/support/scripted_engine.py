@@ -66,7 +66,7 @@ class ScriptedEngine:
             raise self.failure
         if self.killed:
             self.killed -= 1
-            raise ContractOverrun("its process was ended by signal 9")
+            raise ContractOverrun("its process was ended by signal 9", lasting=False)
         overruns = {"longer": list(Patience)[:2], "long": list(Patience)[:1], "deadly": list(Patience)}
         for word, at in overruns.items():
             if word in call.script and patience in at:

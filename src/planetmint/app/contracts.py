@@ -423,9 +423,8 @@ class ContractJudge:
                 refusal, seconds = await self._refusal(transaction, run)
         except ContractOverrun as error:
             self._counts[1] += 1
-            self._overruns[transaction.id] = run.patience, str(error)
-            if len(self._overruns) > _OVERRUNS:
-                self._overruns.popitem(last=False)
+            if error.lasting:
+                self._overrun(transaction, run.patience, str(error))
             return error
         except ContractsUnavailable as error:
             self._counts[2] += 1
@@ -517,6 +516,11 @@ class ContractJudge:
         parts = None if refusal is None else (type(refusal), refusal.reason, refusal.rule, refusal.field)
         self._verdicts.add(transaction.id, _Verdict(parts, seconds), self._capacities[parts is not None])
         self._overruns.pop(transaction.id, None)
+
+    def _overrun(self, transaction: Transaction, patience: Patience, reason: str) -> None:
+        self._overruns[transaction.id] = patience, reason
+        if len(self._overruns) > _OVERRUNS:
+            self._overruns.popitem(last=False)
 
     def _not_run(self, reason: str) -> ContractsUnavailable:
         self._counts[2] += 1

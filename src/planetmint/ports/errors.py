@@ -55,7 +55,16 @@ class ContractError(Exception):
 
 
 class ContractOverrun(ContractError):
-    """A contract needs more than this node grants, or ended its worker; the message says what was exceeded."""
+    """A contract needs more than this node grants, or ended its process; the message says what was exceeded.
+
+    Attributes:
+        lasting: Whether the same run would end so again, because time, memory or output that is granted was
+            exceeded. Where not, this machine may have ended it: it is not held against the contract.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 class ContractsUnavailable(ContractError):

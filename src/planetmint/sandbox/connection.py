@@ -124,7 +124,7 @@ class WorkerConnection(asyncio.Protocol):
             self._greeting.set_result(tuple(Layer(name, active == "1", detail) for name, active, detail in lines))
         elif kind == frames.FAILED and not self._greeting.done():
             self._greeting.set_exception(WorkerLost(body.decode(errors="replace")))
-        elif kind in (frames.ANSWER, frames.OVERRUN) and number == self._number and self._replied:
+        elif kind in (frames.ANSWER, frames.OVERRUN, frames.MISHAP) and number == self._number and self._replied:
             replied, self._replied = self._replied, None
             replied(Reply(kind, frames.decode_report(body)))
 

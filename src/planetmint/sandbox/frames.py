@@ -23,6 +23,8 @@ OVERRUN = 6
 """The run was ended or ended itself; the body's message says why."""
 BEAT = 7
 """The run goes on."""
+MISHAP = 8
+"""As OVERRUN, for a reason that may lie in the machine instead of the contract."""
 
 BEAT_SECONDS = 1.0
 
@@ -58,8 +60,8 @@ class Report(NamedTuple):
     Attributes:
         cpu: Seconds of processor time.
         memory: Highest resident memory in bytes.
-        output: What the engine printed; of an overrun, the message that says what was exceeded.
-        logs: The engine's messages; empty for an overrun.
+        output: What the engine printed; of an overrun or a mishap, the message that says what was exceeded.
+        logs: The engine's messages; empty for an overrun or a mishap.
     """
 
     cpu: float

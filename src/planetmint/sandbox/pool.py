@@ -212,7 +212,8 @@ class SandboxPool:
             answer = EngineAnswer(report.output, report.logs)
             call.result.set_result(Execution(answer, report.cpu, report.memory))
         else:
-            call.result.set_exception(ContractOverrun(report.output.decode()))
+            lasting = reply.kind == frames.OVERRUN
+            call.result.set_exception(ContractOverrun(report.output.decode(), lasting=lasting))
 
     def _forget(self, connection: WorkerConnection, reason: str) -> None:
         """A worker is gone. A contract that ran in it is tried once more in another."""

@@ -39,6 +39,8 @@ _FORKS = 50
 _FORK_AGAIN_SECONDS = 0.1
 _NOT_STARTED = 126
 """Exit code from which on a program did not come to its start: shells and the loader of libraries say so too."""
+_DENIALS = (signal.SIGSYS, signal.SIGXCPU)
+"""Signals by which the kernel ends what exceeds its limits; any other may come from outside."""
 _PROBE_SECONDS = 20.0
 
 _VERSION = re.compile(rb"Release version: v?([0-9A-Za-z][0-9A-Za-z.+_-]*)")
@@ -68,6 +70,14 @@ class Engine(Protocol):
 
 class Overrun(Exception):
     """The run needs more than its job grants; the message says what."""
+
+    kind = frames.OVERRUN
+
+
+class Mishap(Overrun):
+    """The run was ended by something else, perhaps from outside; the message says by what."""
+
+    kind = frames.MISHAP
 
 
 class _Child(NamedTuple):
@@ -156,7 +166,7 @@ class Worker:
                 self._run(number, body, self._channel.send)
 
     def try_out(self, job: frames.Job) -> tuple[int, frames.Report]:
-        """Run a contract of our own: ANSWER or OVERRUN, and its report."""
+        """Run a contract of our own: ANSWER, OVERRUN or MISHAP, and its report."""
         answers = []
         self._run(
             0, frames.encode_job(job), lambda kind, _, body: answers.append((kind, frames.decode_report(body)))
@@ -171,7 +181,7 @@ class Worker:
             report = run.follow(self.prepare)
         except Overrun as overrun:
             report = frames.Report(0.0, 0, str(overrun).encode(), b"")
-            answer(frames.OVERRUN, number, frames.encode_report(report))
+            answer(overrun.kind, number, frames.encode_report(report))
         else:
             answer(frames.ANSWER, number, frames.encode_report(report))
         finally:
@@ -331,9 +341,10 @@ class _Run:
             cpu, memory = max(self._time() - self._base_time, 0.0), self._memory
             status = self._collect()
             if self._engine.says_done or os.WIFSIGNALED(status) or os.WEXITSTATUS(status) >= _NOT_STARTED:
-                raise Overrun(_end_text(status, logs))
+                granted = os.WIFSIGNALED(status) and os.WTERMSIG(status) in _DENIALS
+                raise (Overrun if granted else Mishap)(_end_text(status, logs))
         if self._logs.short_of_memory:
-            raise Overrun("the contract needs more memory than this machine has")
+            raise Mishap("the contract needs more memory than this machine has")
         return frames.Report(cpu, max(memory, self._memory), bytes(self._output), logs)
 
     def _collect(self) -> int:
@@ -355,7 +366,7 @@ class _Run:
 
     def _heed(self) -> None:
         if self._channel.cancelled(self._number):
-            raise Overrun("the run was cancelled")
+            raise Mishap("the run was cancelled")
 
     def _watch_time(self) -> None:
         now = time.monotonic()
@@ -363,7 +374,7 @@ class _Run:
             self._channel.send(frames.BEAT, self._number)
             self._beaten = now
         if self._job.wall and now - self._started > self._job.wall:
-            raise Overrun(f"the contract was not done after {self._job.wall:g} s")
+            raise Mishap(f"the contract was not done after {self._job.wall:g} s")  # others were
         if self._job.cpu and self._time() - self._base_time > self._job.cpu:
             raise Overrun(f"the contract needs more than {self._job.cpu:g} s of processor time")
 
@@ -447,7 +458,7 @@ def _probe(worker: Worker, version: str) -> None:
         0, _PROBE_SECONDS, 0, _CHUNK, bytes(64), b"Given nothing\nThen print the string 'ok'\n", b"{}", None
     )
     kind, report = worker.try_out(job)
-    if kind == frames.OVERRUN:
+    if kind != frames.ANSWER:
         raise JailError(f"a trial run failed in the sandbox: {report.output.decode()}")
     if report.output.strip() != b'{"output":["ok"]}':
         raise JailError(f"a trial run printed {report.output[:200]!r}, {report.logs[-500:]!r}")

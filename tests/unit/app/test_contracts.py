@@ -280,6 +280,17 @@ async def test_an_overrun_is_no_verdict_and_does_not_burn_time_again() -> None:
         assert not judge.knows(transaction)
 
 
+@pytest.mark.parametrize("patience", [ADMISSION, PROPOSAL])
+async def test_what_was_ended_from_outside_is_not_held_against_it(patience: Patience) -> None:
+    # Else one mishap would have this node reject every proposal with the transaction.
+    async with judging() as (judge, engine):
+        transaction = decoded(scripted("agrees"))
+        engine.killed = 1
+        assert isinstance(await verdict(judge, transaction, patience), ContractOverrun)
+        assert judge.figures.overruns == 1
+        assert await verdict(judge, transaction, patience) is None
+
+
 async def test_what_overran_is_run_again_with_more_patience() -> None:
     async with judging() as (judge, engine):
         transaction = decoded(scripted("longer"))
