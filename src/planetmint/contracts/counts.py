@@ -142,6 +142,29 @@ class _Texts:
         return [_Line.of(statement) for statement in self._statements]
 
     @cached_property
+    def _said(self) -> str:
+        """The words of all statements; no words go on from one to the next."""
+        return "\n".join(line.text for line in self._script)
+
+    @cached_property
+    def _lines(self) -> dict[str, list["_Line"]]:
+        """The statements that name something, in order: looking through all of them for each name is too slow."""
+        lines: dict[str, list[_Line]] = {}
+        for line in self._script:
+            for part in line.parts:
+                lines.setdefault(part, []).append(line)
+        return lines
+
+    @cached_property
+    def _renaming(self) -> list["_Line"]:
+        return self._saying(("named", "by"))
+
+    def _saying(self, words: tuple[str, ...]) -> list["_Line"]:
+        """The statements in which `words` occur outside of arguments, in one piece."""
+        text = f" {' '.join(words)} "
+        return [line for line in self._script if text in line.text] if words and text in self._said else []
+
+    @cached_property
     def _members(self) -> dict[str, list[JsonValue]]:
         """Every member of data and keys at any depth, by the name that the engine gives to it."""
         members: dict[str, list[JsonValue]] = {}
@@ -176,22 +199,29 @@ class _Texts:
             return f"{_clip(name)} is not a number of plain digits"
         written: list[JsonValue] = []
         own = () if name in _UNITS else words_of(name.replace("_", " "))
-        for line in self._script:
-            if line.says(own) or not self._leaves(line, name, written):
-                return f"the number {_clip(name)} cannot be told beforehand because of line {line.number}"
+        lines = self._lines.get(name, [])
+        beyond = [
+            *self._saying(own),
+            *self._renaming,
+            *(line for line in lines if not self._leaves(line, name, written)),
+        ]
+        if beyond:
+            number = min(line.number for line in beyond)
+            return f"the number {_clip(name)} cannot be told beforehand because of line {number}"
         found = [*self._members.get(name, ()), *written]
-        if not found or not any(line.introduces(name) for line in self._script):
+        if not found or not any(line.introduces() for line in lines):
             return f"the number {_clip(name)} is given to the contract neither by itself nor by data or keys"
         if not all(self._bounded(value, least) for value in found):
             return f"the number {_clip(name)} is not a whole number from {least} to {self._largest}"
         return None
 
     def _leaves(self, line: "_Line", name: str, written: list[JsonValue]) -> bool:
-        """Whether `name` stands, after the statement, for what data, keys and `written` say; adds to `written`."""
+        """Whether `name`, which it names, stands after the statement for what data, keys and `written` say.
+
+        Adds to `written`.
+        """
         words, arguments = line.words, line.arguments
-        if line.says(("named", "by")):
-            return False
-        if name not in line.parts or words[:1] == ("print",):
+        if words[:1] == ("print",):
             return True
         if words in _COUNTING:
             return all(place in _COUNTING[words] for place, item in enumerate(arguments) if item == name)
@@ -213,14 +243,15 @@ class _Texts:
 
     def _typed(self, name: str) -> str | None:
         """The object with the types must come from data or keys as text, and not be made by the script."""
-        for line in self._script:
+        lines = self._lines.get(name, [])
+        for line in lines:
             words, arguments = line.words, line.arguments
-            if name not in line.parts or words in _BY_TYPE or words[:1] == ("print",):
+            if words in _BY_TYPE or words[:1] == ("print",):
                 continue
             kind = arguments[0] if line.given and words in _GIVEN else None
             if kind not in _TEXTS or ("named" in words and arguments[1] != name):
                 return f"the types in {_clip(name)} cannot be told beforehand because of line {line.number}"
-        if not any(line.introduces(name) for line in self._script):
+        if not any(line.introduces() for line in lines):
             return f"the types in {_clip(name)} are not given to the contract"
         return None
 
@@ -266,16 +297,12 @@ class _Line(NamedTuple):
         text = f" {' '.join(statement.words)} "
         return cls(*statement, frozenset((*statement.arguments, *steps)), text)
 
-    def introduces(self, name: str) -> bool:
-        """Whether it makes an object of that name, which the engine does not let others do after it.
+    def introduces(self) -> bool:
+        """Whether it makes an object of a name in it, which the engine does not let others do after it.
 
         Asked of statements alone of which it is known already that they do so rightly, if at all.
         """
-        return name in self.parts and (self.given or self.words in (_WRITE, _SET))
-
-    def says(self, words: tuple[str, ...]) -> bool:
-        """Whether `words` occur outside of arguments, in one piece."""
-        return bool(words) and f" {' '.join(words)} " in self.text
+        return self.given or self.words in (_WRITE, _SET)
 
 
 def _pairs(values: Iterable[JsonValue]) -> Iterator[tuple[str | None, JsonValue]]:
