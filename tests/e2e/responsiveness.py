@@ -144,7 +144,7 @@ def _measure_waits(node: NodeProcess, folder: Path, seconds: float) -> None:
     sources = {kind: write_bodies(folder, kind, count) for kind, count in counts.items()}
     build = Builder(Dialect.PLANETMINT_2)
     posts = iter(
-        [build.create("asker", data=f"own {n}").canonical for n in range(int(len(_TURNS) * seconds * 150))]
+        [build.create("asker", data=f"own {n}").canonical for n in range(int(len(_TURNS) * seconds * 300))]
     )
     waits: dict[str, tuple[list[float], list[float]]] = {}
     for kind in _TURNS:
