@@ -27,6 +27,7 @@ from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import Validator, ValidatorSet
 from planetmint.rules import decode_transaction
+from planetmint.testing.ledger import check_with
 from tests.differential import environments, mutators
 from tests.differential.chains import DIALECTS, VALIDATORS
 from tests.differential.differences import Answer, Comparison, find_difference
@@ -76,7 +77,7 @@ class Ledger:
         Raises:
             ContextRefused: One of the transactions breaks a rule.
         """
-        result = execute_block(self, 1, transactions, _NO_HASH)
+        result = execute_block(self, 1, transactions, _NO_HASH, check_with(None, PARAMETERS))
         for transaction, verdict in zip(transactions, result.verdicts, strict=True):
             if verdict is not None:
                 raise ContextRefused(f"{transaction.id}: {verdict.code}: {verdict.reason}")
@@ -121,7 +122,8 @@ class Node:
         except InvalidTransaction as error:
             return Answer(_computed_id(body), False, error.code, error.reason, True, error.rule)
         assert not transaction.contracts, "contracts are compared apart"
-        result = execute_block(self._ledger, self._height, [*self._block, transaction], _NO_HASH)
+        check = check_with(None, self._parameters)
+        result = execute_block(self._ledger, self._height, [*self._block, transaction], _NO_HASH, check)
         for verdict in result.verdicts[:-1]:
             if verdict is not None:
                 raise ContextRefused(f"{verdict.code}: {verdict.reason}")

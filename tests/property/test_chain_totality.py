@@ -304,6 +304,6 @@ def test_a_block_of_nonsense_is_a_block_of_verdicts() -> None:
             candidates.append(decode_transaction(raw, PARAMETERS))
         except InvalidTransaction as refusal:
             candidates.append(refusal)
-    result = execute_block(EmptyLedger(), 1, candidates, "ab" * 32)
+    result = execute_block(EmptyLedger(), 1, candidates, "ab" * 32, check_signatures)
     codes = [None if item is None else item.code for item in result.verdicts]
     assert codes == ["SchemaValidationError"] * 2 + ["InputDoesNotExist"] * 2 + [None]

@@ -22,7 +22,11 @@ _SMALL = 4
 """Up to so many transactions are verified by one thread: splitting them costs more than it gains."""
 
 LARGE = 50_000
-"""Bytes from which on JSON is read in a thread: hostile text of the largest size takes a third of a second."""
+"""Bytes from which on JSON is read in a thread.
+
+Hostile text of the largest size takes a third of a second, and a quarter more where all of it is contracts whose
+bounds are hard to tell.
+"""
 
 _PATIENCE = 10.0
 """Seconds that a helper may take; it is then left to itself, and threads do its work."""

@@ -19,7 +19,7 @@ from planetmint.model.errors import InvalidScript, InvalidTransaction
 from planetmint.model.json import JsonObject, JsonValue
 from planetmint.model.transaction import OutputRecord, Transaction
 from planetmint.model.validator import Validator, ValidatorSet
-from planetmint.rules import SignatureCheck, check_signatures, created_outputs, verify_transaction
+from planetmint.rules import SignatureCheck, created_outputs, verify_transaction
 from planetmint.state.overlay import Overlay
 from planetmint.state.view import StateView
 
@@ -82,7 +82,7 @@ def execute_block(
     height: int,
     candidates: Sequence[Candidate],
     previous_app_hash: str,
-    check: SignatureCheck = check_signatures,
+    check: SignatureCheck,
 ) -> BlockResult:
     """Apply a block's transactions in order; those that break a rule are skipped, the block stays valid.
 
@@ -91,7 +91,7 @@ def execute_block(
         height: Of this block, 1 or more.
         candidates: In block order.
         previous_app_hash: After the block before, 64 hex digits.
-        check: Verifies signatures; a cache keyed by recomputed id may stand in.
+        check: Verifies signatures and judges contracts; a cache keyed by recomputed id may stand in.
     """
     overlay = Overlay(view)
     verdicts: list[InvalidTransaction | None] = []

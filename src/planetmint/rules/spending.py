@@ -9,7 +9,10 @@ from planetmint.model.transaction import Input, Operation, OutputRecord, OutputR
 from planetmint.state.view import StateView
 
 SignatureCheck = Callable[[Transaction], None]
-"""Raises InvalidSignature unless all signatures of a transaction verify; `check_signatures` or a cache of it."""
+"""Raises InvalidTransaction unless all signatures of a transaction verify and its contracts say what it declares.
+
+`check_signatures` does where contracts are none, or judged apart; a node asks its caches of both.
+"""
 
 INVALID = "Transaction signature is invalid."
 

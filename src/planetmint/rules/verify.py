@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
 from planetmint.rules import compose, create, decompose, election, transfer, vote
-from planetmint.rules.spending import SignatureCheck, check_signatures
+from planetmint.rules.spending import SignatureCheck
 from planetmint.state.view import StateView
 
 _VERIFY: Mapping[Operation, Callable[[Transaction, StateView, SignatureCheck], None]] = {
@@ -19,15 +19,14 @@ _VERIFY: Mapping[Operation, Callable[[Transaction, StateView, SignatureCheck], N
 }
 
 
-def verify_transaction(
-    transaction: Transaction, view: StateView, check: SignatureCheck = check_signatures
-) -> None:
+def verify_transaction(transaction: Transaction, view: StateView, check: SignatureCheck) -> None:
     """Hold a transaction against the ledger; signatures of every operation are checked.
 
     Args:
         transaction: From `decode_transaction`.
         view: The ledger, pending changes of the same block included.
-        check: Where a node has verified the same id before, its cache may answer for `check_signatures`.
+        check: What needs no ledger and is not yet done: signatures, and where they are not judged by themselves,
+            contracts. There is no default, so that nobody forgets the latter.
 
     Raises:
         InvalidTransaction: See the module of the operation.

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A block applied: verdicts, effects, events and the app hash of docs/decisions/0002, computed here once more."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -20,7 +22,7 @@ from planetmint.model.errors import (
 from planetmint.model.parameters import ChainParameters
 from planetmint.model.transaction import Operation, OutputRecord, OutputRef, Transaction
 from planetmint.model.validator import Validator
-from planetmint.rules import check_signatures, created_outputs, decode_transaction
+from planetmint.rules import check_signatures, created_outputs, decode_transaction, verify_transaction
 from planetmint.state.overlay import Overlay
 from planetmint.testing.build import Builder, Built, Dialect, all_of, public_key, raw_key, validator_set
 from planetmint.testing.ledger import BlockLedger, EmptyLedger
@@ -46,7 +48,7 @@ def decoded(built: Built) -> Transaction:
 
 def execute(*items: Built | InvalidTransaction, height: int = 1, view: Overlay | None = None) -> BlockResult:
     candidates = [item if isinstance(item, InvalidTransaction) else decoded(item) for item in items]
-    return execute_block(view or Overlay(EmptyLedger()), height, candidates, BEFORE)
+    return execute_block(view or Overlay(EmptyLedger()), height, candidates, BEFORE, check_signatures)
 
 
 def test_verdicts_stand_in_block_order_and_the_rest_goes_on() -> None:
@@ -130,10 +132,10 @@ def test_a_block_that_accepts_nothing_keeps_the_app_hash() -> None:
 
 def test_the_app_hash_covers_the_hash_before_the_height_and_the_order() -> None:
     view = Overlay(EmptyLedger())
-    one = execute_block(view, 1, [decoded(GOLD), decoded(COPPER)], BEFORE).app_hash
-    assert execute_block(view, 2, [decoded(GOLD), decoded(COPPER)], BEFORE).app_hash != one
-    assert execute_block(view, 1, [decoded(COPPER), decoded(GOLD)], BEFORE).app_hash != one
-    assert execute_block(view, 1, [decoded(GOLD), decoded(COPPER)], "00" * 32).app_hash != one
+    one = execute_block(view, 1, [decoded(GOLD), decoded(COPPER)], BEFORE, check_signatures).app_hash
+    assert execute_block(view, 2, [decoded(GOLD), decoded(COPPER)], BEFORE, check_signatures).app_hash != one
+    assert execute_block(view, 1, [decoded(COPPER), decoded(GOLD)], BEFORE, check_signatures).app_hash != one
+    assert execute_block(view, 1, [decoded(GOLD), decoded(COPPER)], "00" * 32, check_signatures).app_hash != one
 
 
 RECORD = OutputRecord(OutputRef("ab" * 32, 0), 5, "uri", ("key",), "cd" * 32, Operation.DECOMPOSE, "item")
@@ -349,3 +351,9 @@ def test_a_transaction_that_would_take_the_contracts_above_the_bound_is_the_exce
 def test_blocks_without_contracts_are_passed_on_as_they_are() -> None:
     candidates = bringing(0, None, 0)
     assert within_block(candidates, 1) is candidates
+
+
+@pytest.mark.parametrize("entry", [execute_block, admit, verify_transaction], ids=lambda entry: entry.__name__)
+def test_decision_d15_no_way_into_the_rules_forgets_contracts_by_itself(entry: Callable[..., object]) -> None:
+    """A default that verifies signatures alone would let a block's contracts through unjudged."""
+    assert inspect.signature(entry).parameters["check"].default is inspect.Parameter.empty

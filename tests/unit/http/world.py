@@ -22,7 +22,7 @@ from planetmint.model.transaction import Transaction
 from planetmint.model.validator import Validator
 from planetmint.ports.errors import ContractError, EngineError, StoreError
 from planetmint.ports.store import StateReads, Store
-from planetmint.rules import decode_transaction
+from planetmint.rules import check_signatures, decode_transaction
 from planetmint.storage.memory import MemoryStore
 from planetmint.testing.build import Builder, Built, Dialect
 
@@ -128,7 +128,7 @@ async def fill(store: Store, blocks: tuple[tuple[Built, ...], ...]) -> None:
         reads = StateReads(
             [item.id for item in transactions], [ref for item in transactions for ref in item.spends]
         )
-        result = execute_block(await store.read_state(reads), height, transactions, app_hash)
+        result = execute_block(await store.read_state(reads), height, transactions, app_hash, check_signatures)
         assert list(result.verdicts) == [None] * len(items)
         app_hash = result.app_hash
         header = BlockHeader(height, height, "0" * 64, result.root, app_hash, KEY.hex())

@@ -87,9 +87,9 @@ def test_the_newest_stored_set_counts() -> None:
     newer = {**POWERS, "v3": 2}
     old, new = C.migration_election(POWERS), C.migration_election(newer)
     view = Overlay(EmptyLedger(validator_set(newer)))
-    verify_transaction(decode_transaction(new.canonical, ChainParameters()), view)
+    verify_transaction(decode_transaction(new.canonical, ChainParameters()), view, check_signatures)
     with pytest.raises(InvalidTransaction) as caught:
-        verify_transaction(decode_transaction(old.canonical, ChainParameters()), view)
+        verify_transaction(decode_transaction(old.canonical, ChainParameters()), view, check_signatures)
     assert caught.value.rule == "election.voters"
 
 
@@ -108,7 +108,7 @@ def test_rules_are_tried_in_the_order_of_validation_4_4() -> None:
     known = Overlay(EmptyLedger(VALIDATORS))
     known.apply(first.id, (), ())
     with pytest.raises(InvalidTransaction) as caught:
-        verify_transaction(transaction, known)
+        verify_transaction(transaction, known, check_signatures)
     assert caught.value.rule == "election.duplicate"
     assert verdict(first) == ("InvalidSignature", "signature")
     assert verdict(made(by=strangers, signed=True, powers=few)) == ("MultipleInputsError", "election.one_owner")
