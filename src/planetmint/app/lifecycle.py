@@ -70,6 +70,10 @@ _PROPOSED = 6.0
 """Seconds of processor time of the contracts that this node proposes in one block: the others have to judge them
 while everybody waits."""
 
+_CAREFUL, _MOST_CAREFUL = 4, 16
+"""How much more careful each of this node's proposals makes it whose contracts kept the others from deciding it,
+and how careful it gets: until then it proposes fewer, and then none. Each one that is decided takes back 1."""
+
 _PROCESSING = 10.0
 """Seconds in which the contracts of a block must be judged that another node proposes."""
 
@@ -99,19 +103,38 @@ class _Proposed(NamedTuple):
     result: BlockResult
 
 
+class _Offered(NamedTuple):
+    """A proposal of this node of which it is not known what became.
+
+    Attributes:
+        raws: Its transactions.
+        contracts: Whether there are contracts in it.
+    """
+
+    raws: tuple[bytes, ...]
+    contracts: bool
+
+
 class _ContractRoom:
     """What a block that this node proposes may still hold of contracts."""
 
-    def __init__(self, most: int, judge: ContractJudge) -> None:
-        self._left = most
-        self._seconds = _PROPOSED
+    def __init__(self, most: int, judge: ContractJudge, care: int) -> None:
+        """
+        Args:
+            most: Contracts in a block.
+            care: See `_CAREFUL`; each full step divides what there is room for by four.
+        """
+        part = 4 ** -(-care // _CAREFUL)
+        self._left = 0 if care >= _MOST_CAREFUL else -(-most // part)
+        self._seconds = self._most_seconds = _PROPOSED / part
+        self._any_first = not care
         self._judge = judge
 
     def holds(self, candidate: Candidate) -> bool:
-        """Whether a candidate fits; a first one may take any time."""
+        """Whether a candidate fits; a first one may take any time, unless proposals failed."""
         if not isinstance(candidate, Transaction) or not candidate.contracts:
             return True
-        first = self._seconds == _PROPOSED
+        first = self._any_first and self._seconds == self._most_seconds
         return candidate.contracts <= self._left and (first or self._judge.seconds(candidate) <= self._seconds)
 
     def take(self, candidate: Candidate) -> None:
@@ -177,6 +200,8 @@ class BlockLifecycle:
         self._corrects = False
         self._validators: ValidatorSet = ()
         self._proposed: _Proposed | None = None
+        self._offered: _Offered | None = None
+        self._care = 0
         self._finalized: _Finalized | None = None
         self._doubtful: _Finalized | None = None
 
@@ -328,8 +353,12 @@ class BlockLifecycle:
         if self.halted is not None:
             return []
         candidates = self._foremost(await self._candidates(raws))
+        # Asked again on the same head: what was proposed before was not decided.
+        self._heed(None)
         with self._verifier.contracts.holding(_decoded(candidates)):
-            return await self._choose(raws, await self._judged(candidates), max_bytes)
+            chosen = await self._choose(raws, await self._judged(candidates), max_bytes)
+        self._offered = _Offered(tuple(chosen), any(_CONTRACT in raw for raw in chosen))
+        return chosen
 
     async def _choose(self, raws: Sequence[bytes], candidates: Sequence[Candidate], max_bytes: int) -> list[bytes]:
         """What of some candidates, whose contracts are judged, goes into a block."""
@@ -351,6 +380,24 @@ class BlockLifecycle:
             contracts.take(candidate)
             chosen.append(raw)
         return chosen
+
+    def _heed(self, decided: Sequence[bytes] | None) -> None:
+        """Learn from what became of this node's proposal how many contracts the others can bear.
+
+        They may have been too slow for those that it judged in time, and would be the next time: ordinary
+        transactions go on all the same.
+
+        Args:
+            decided: The transactions of the block that was decided; None where none was.
+        """
+        offered, self._offered = self._offered, None
+        if offered is None:
+            return
+        if decided is not None and offered.raws == tuple(decided):
+            self._care = max(self._care - 1, 0)
+        elif offered.contracts:
+            self._care = min(self._care + _CAREFUL, _MOST_CAREFUL)
+            _log.warning("proposal.not_decided", height=self._require_head().height + 1, care=self._care)
 
     async def _propose(self, candidates: Sequence[Candidate]) -> list[bytes]:
         """Propose all that is valid, and keep what the block does: it is most often decided as it is proposed."""
@@ -408,7 +455,7 @@ class BlockLifecycle:
         ]
 
     def _contract_room(self) -> "_ContractRoom":
-        return _ContractRoom(self.parameters.contracts.max_per_block, self._verifier.contracts)
+        return _ContractRoom(self.parameters.contracts.max_per_block, self._verifier.contracts, self._care)
 
     async def _judge(
         self, candidates: Sequence[Candidate], patience: Patience, seconds: float
@@ -447,6 +494,7 @@ class BlockLifecycle:
     ) -> FinalizedBlock:
         """See `Lifecycle`."""
         head = self._follows(height, time)
+        self._heed(raws)
         # While a block is in doubt the store is asked in any case.
         proposed = self._proposed if self._doubtful is None else None
         candidates: Sequence[Candidate]

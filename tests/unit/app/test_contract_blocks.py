@@ -211,17 +211,19 @@ async def test_prepare_bounds_the_time_that_the_others_have_to_spend(
     monkeypatch.setattr(module, "_PROPOSED", 0.6)
     items = [scripted(f"agrees {number}") for number in range(4)]
     assert await prepared(node, *items) == items[:2]
+    await decide(node, *items[:2])
+    await node.lifecycle.commit()
     monkeypatch.setattr(module, "_PROPOSED", 0.1)
-    assert await prepared(node, *items) == items[:1], "one always goes"
+    assert await prepared(node, *items) == items[2:3], "one always goes"
 
 
 async def test_prepare_looks_at_no_more_contracts_than_those_of_some_blocks(node: Node) -> None:
     items = [scripted(f"fails no {number}") for number in range(15)] + [scripted(f"agrees {n}") for n in range(5)]
     assert await prepared(node, PLAIN, *items, TO_BOB) == [PLAIN, items[15], TO_BOB]
     assert len(node.engine.runs) == 4 * PARAMETERS.contracts.max_per_block
-    await decide(node, PLAIN)
+    await decide(node, PLAIN, items[15], TO_BOB)
     await node.lifecycle.commit()
-    assert await prepared(node, *items[15:]) == items[15:19]
+    assert await prepared(node, *items[15:]) == items[16:]
 
 
 async def test_process_rejects_a_block_with_more_contracts_than_the_bound(node: Node) -> None:
@@ -251,6 +253,69 @@ async def test_process_rejects_a_block_whose_contracts_take_too_long_together(
     monkeypatch.setattr(module, "_PROCESSING", 0.05)
     node.engine.gates["stalled"]
     assert not await processed(node, scripted("agrees"), scripted("agrees stalled"))
+
+
+async def test_contracts_that_only_the_proposer_judges_in_time_do_not_hold_up_the_chain(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROCESSING", 0.05)
+    waiting = [PLAIN, scripted("agrees heavy"), *(scripted(f"agrees {number}") for number in range(3))]
+    async with node_with() as slow:
+        gate = slow.engine.gates["heavy"]
+        offered = []
+        for _ in range(5):
+            offered.append(await prepared(node, *waiting))
+            if await processed(slow, *offered[-1]):
+                break
+        assert offered[0] == waiting
+        assert offered[-1] == [PLAIN]
+        assert [len(items) for items in offered] == [5, 2, 2, 1]
+        # It goes on with ordinary transactions, and by and by with contracts.
+        for _ in range(4):
+            assert kinds(await decide(node, *offered[-1])) == [None] * len(offered[-1])
+            await node.lifecycle.commit()
+            offered.append(await prepared(node, TO_BOB, *waiting[2:]))
+        assert offered[-4:] == [[TO_BOB], [], [], waiting[2:3]]
+        gate.set()
+
+
+async def test_a_proposal_is_judged_a_little_further_each_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A slow validator needs more rounds than one for what it has not seen before, but no more and no more work.
+    monkeypatch.setattr(module, "_PROCESSING", 0.05)
+    items = [scripted(f"agrees {number}") for number in range(4)]
+    gates = [node.engine.gates[f"agrees {number}"] for number in range(4)]
+    for gate in gates[:2]:
+        gate.set()
+    assert not await processed(node, *items)
+    for gate in gates[2:]:
+        gate.set()
+    monkeypatch.setattr(module, "_PROCESSING", 60.0)
+    assert await processed(node, *items)
+    assert [len(node.engine.began(f"agrees {number}")) for number in range(4)] == [1, 1, 2, 2]
+
+
+async def test_a_node_whose_proposals_are_decided_proposes_as_many_contracts_as_ever(node: Node) -> None:
+    for block in range(3):
+        items = [scripted(f"agrees {block} {number}") for number in range(5)]
+        assert await prepared(node, *items) == items[:4]
+        await decide(node, *items[:4])
+        await node.lifecycle.commit()
+    # One that another block was decided for; one without contracts says nothing.
+    items = [scripted(f"agrees again {number}") for number in range(5)]
+    for expected in (items[:4], items[:1]):
+        assert await prepared(node, *items) == expected
+        await decide(node)
+        await node.lifecycle.commit()
+    before = node.lifecycle._care
+    assert await prepared(node, PLAIN) == [PLAIN]
+    await decide(node)
+    assert node.lifecycle._care == before
+    for _ in range(before):
+        assert await prepared(node) == []
+        await decide(node)
+    assert await prepared(node, *items) == items[:4]
 
 
 async def test_process_accepts_blocks_with_contracts_that_refuse_and_with_nonsense(node: Node) -> None:
