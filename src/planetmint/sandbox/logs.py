@@ -12,8 +12,8 @@ KEPT_BYTES = 128 << 10
 _LINE_BYTES = 16 << 10
 """Of a line that has not ended yet, its beginning."""
 
-_MARKED = re.compile(rb"^(?:\[W\] +)?\[!\].*", re.MULTILINE)
-"""A line of the engine about what failed; each is passed once.
+_MARKED = re.compile(rb'^"?(?:\[W\] +)?\[!\].*', re.MULTILINE)
+"""A line of the engine about what failed, of a program in quotes; each is passed once.
 
 What the sender wrote stands behind such a mark as it is, with the line ends that JSON and encodings may hold, so a
 sender can feign a complaint. It follows from the contract alone, so it is an overrun on every node: none takes it,

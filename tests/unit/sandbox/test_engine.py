@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from planetmint.sandbox import EngineKind, find_engine
-from planetmint.sandbox.worker import _SHORT_OF_MEMORY
 
 
 def _program(folder: Path, text: str) -> str:
@@ -63,17 +62,3 @@ def test_program_that_is_missing_or_may_not_be_run_is_no_engine(tmp_path: Path) 
     assert find_engine(str(program)) is None
     assert find_engine(str(tmp_path / "missing")) is None
     assert find_engine(str(tmp_path)) is None
-
-
-@pytest.mark.parametrize(
-    ("logs", "short"),
-    [
-        (b'[!] [string "zencode"]:803: not enough memory', True),
-        (b"[W]  [!] Could not allocate octet", True),
-        (b'"[!]  Error allocating new big in big_new",', True),
-        (b"[W]  When I write string 'not enough memory' in 'a'\n[!]  ERROR:", False),
-        (b"[!]  Zencode pattern not found", False),
-    ],
-)
-def test_engines_words_for_refused_memory_are_known(logs: bytes, short: bool) -> None:
-    assert bool(_SHORT_OF_MEMORY.search(logs)) is short

@@ -43,7 +43,7 @@ def logs_of(*pieces: bytes) -> Logs:
 
 class TestLackOfMemory:
     @pytest.mark.parametrize("text", MISSING)
-    @pytest.mark.parametrize("mark", ["[!]  ", "[W]  [!] ", '[W]  [!] [string "zencode_hash"]:44: '])
+    @pytest.mark.parametrize("mark", ["[!]  ", '"[!]  ', "[W]  [!] ", '[W]  [!] [string "zencode_hash"]:44: '])
     def test_complaint_behind_the_engines_mark_is_noticed(self, mark: str, text: str) -> None:
         assert logs_of(f"[W]  Given nothing\n{mark}{text}\n .   Memory used: 1 KB\n".encode()).short_of_memory
 
@@ -63,6 +63,7 @@ class TestLackOfMemory:
         "text",
         [
             b'    a = "[!] not enough memory",\n',
+            b"[W]  When I write string 'not enough memory' in 'a'\n[!]  ERROR:",
             b"[W]  When I fly [!] not enough memory\n",
             b" .   Memory used: 603 KB\n .   Octet memory left allocated: 20 B\n",
             b"not enough memory\n",
