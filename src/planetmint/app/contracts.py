@@ -38,6 +38,9 @@ _MOST_WAITING = 64
 _SECONDS = 4.0
 """Processor time that all contracts of one transaction may take for admission."""
 
+_SLICE = 0.25
+"""Processor time after which a transaction that waits for admission lets the others go first."""
+
 _MOST_IN_PASSING = 2.0
 _SHARE_IN_PASSING = 0.5
 """Seconds at once, and share of the time in the long run, for which contracts hold up other transactions."""
@@ -112,6 +115,7 @@ class _Run:
         task: Answers None when there is a verdict.
         turn: Done when its turn comes.
         holds: Whether it has its turn.
+        used: Processor time since it came to its turn in the order of the others.
     """
 
     patience: Patience
@@ -122,6 +126,7 @@ class _Run:
     task: asyncio.Task[ContractError | None] | None = None
     turn: asyncio.Future[None] | None = None
     holds: bool = False
+    used: float = 0.0
 
     @property
     def order(self) -> tuple[int, bool, int]:
@@ -490,6 +495,7 @@ class ContractJudge:
                 continue
             self._counts[0] += 1
             self._seconds += execution.cpu
+            run.used += execution.cpu
             return execution
 
     async def _calls(self, transaction: Transaction) -> tuple[ContractCall, ...]:
@@ -555,8 +561,17 @@ class _Turns:
             self._give_back(run)
 
     async def make_way(self, run: _Run) -> None:
-        """Let those go first who are more urgent than `run`, which has a turn, then take it again."""
-        if any(other.order[:2] < run.order[:2] for other in self._queue):
+        """Let those go first who are more urgent than `run`, which has a turn, then take it again.
+
+        What waits for admission is less urgent than all others that do so when it has used its slice.
+        """
+        if run.patience is Patience.ADMISSION and run.used > _SLICE and self._queue:
+            run.number = 1 + max(other.number for other in self._queue)
+            run.used = 0.0
+            slices = 3
+        else:
+            slices = 2
+        if any(other.order[:slices] < run.order[:slices] for other in self._queue):
             self._give_back(run)
             await self._take(run)
 

@@ -430,7 +430,21 @@ async def test_a_transaction_with_many_contracts_makes_way_between_them() -> Non
         await until(lambda: judge.figures.waiting == 2)
         engine.gates["agrees 0"].set()
         assert await asyncio.gather(many, other, urgent) == [None] * 3
-        assert engine.ended == [code(f"agrees {number}") for number in (0, 9, 1, 2, 8)]
+        # And when it has used its slice, to what waits like itself.
+        assert engine.ended == [code(f"agrees {number}") for number in (0, 9, 1, 8, 2)]
+
+
+async def test_transactions_with_many_contracts_take_turns_and_hold_up_no_short_one() -> None:
+    async with judging(width=1) as (judge, engine):
+        engine.gates["agrees a0"]
+        long = [guarded([f"agrees {name}{number}" for number in range(4)]) for name in "abc"]
+        tasks = [asked(judge, decoded(item), ADMISSION) for item in long]
+        tasks.append(asked(judge, decoded(scripted("agrees z0")), ADMISSION))
+        await until(lambda: judge.figures.waiting == 3)
+        engine.gates["agrees a0"].set()
+        assert await asyncio.gather(*tasks) == [None] * 4
+        order = " ".join(script.partition("agrees ")[2][:2] for script in engine.ended)
+        assert order == "a0 a1 b0 b1 c0 c1 z0 a2 a3 b2 b3 c2 c3"
 
 
 async def test_a_run_that_is_ended_while_it_makes_way_keeps_no_turn() -> None:
