@@ -314,8 +314,8 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
         Text | None,
         about(
             "A `zencode-exec` program, built for glibc, to run contracts with; null: the engine of the Python "
-            "package `zenroom`, where that is installed. The chain's parameters name the engine that all its nodes "
-            "use."
+            "package `zenroom`, where that is installed. The chain's parameters name the engine that all its "
+            "nodes use."
         ),
     ] = None
     workers: Annotated[
