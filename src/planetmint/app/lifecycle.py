@@ -66,9 +66,9 @@ _PREPARING = 2.0
 _FORESEEN_BLOCKS = 4
 """So many times the contracts of a block are looked at for one that this node proposes: some may be refused."""
 
-_PROPOSED = 6.0
+_PROPOSED = 4.0
 """Seconds of processor time of the contracts that this node proposes in one block: the others have to judge them
-while everybody waits."""
+while everybody waits, and busy machines take some four times as long."""
 
 _CAREFUL, _MOST_CAREFUL = 4, 16
 """How much more careful each of this node's proposals makes it whose contracts kept the others from deciding it,
