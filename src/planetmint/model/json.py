@@ -9,6 +9,7 @@ Source: transactions 4.1; bounds in consensus-and-storage 8.
 import json as plain_json
 import re
 from functools import lru_cache
+from itertools import accumulate
 from typing import TypeAlias
 
 import rapidjson
@@ -26,7 +27,8 @@ NOT_JSON = "json.syntax"
 _NO_DOUBLE = "NaN, Infinity and numbers beyond a double are refused"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+\-]*")
-_BRACKET = re.compile(rb"[\[\]{}]")
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(octet for octet in range(256) if octet not in _STEP)
 _NOT_A_NUMBER = re.compile(rb"\b(?:NaN|Inf|Infinity)\b")
 
 
@@ -95,9 +97,9 @@ def check_bounds(text: bytes, *, max_depth: int, max_digits: int) -> None:
     if not (may_be_deep or may_be_long):
         return
     bare = _STRING.sub(b'""', text)
-    if _depth(bare, max_depth) > max_depth:
+    if may_be_deep and _depth(bare) > max_depth:
         raise SchemaValidationError(f"arrays and objects nest deeper than {max_depth} levels", rule="json.depth")
-    for literal in _NUMBER.finditer(bare):
+    for literal in _NUMBER.finditer(bare) if may_be_long else ():
         if sum(character in b"0123456789" for character in literal.group()) > max_digits:
             raise SchemaValidationError(f"a number has more than {max_digits} digits", rule="json.digits")
 
@@ -108,15 +110,10 @@ def _longer_numbers(digits: int) -> re.Pattern[bytes]:
     return re.compile(rb"[0-9.eE+\-]{%d}" % (digits + 1))
 
 
-def _depth(bare: bytes, enough: int) -> int:
-    """Greatest nesting in text without strings; stops counting one above `enough`."""
-    level = deepest = 0
-    for bracket in _BRACKET.finditer(bare):
-        level += 1 if bracket.group() in b"[{" else -1
-        deepest = max(deepest, level)
-        if deepest > enough:
-            break
-    return deepest
+def _depth(bare: bytes) -> int:
+    """Greatest nesting in text without strings."""
+    # No loop of the interpreter's own: hostile text consists of brackets, and contracts may print a lot of it.
+    return max(accumulate(map(_STEP.__getitem__, bare.translate(None, _NO_BRACKETS))), default=0)
 
 
 def _syntax_error(text: bytes, message: str) -> SchemaValidationError:
