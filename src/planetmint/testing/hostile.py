@@ -456,10 +456,10 @@ def _texts() -> Iterator[Hostile]:
     yield Hostile("nul_in_the_script", Fate.REFUSED, "Given nothing\n\0" + _PRINT, {}, rule="contract.bytes")
     printed = _zencode(given=_given(a="string"), then="Then print the 'a'")
     yield Hostile("nul_in_data", Fate.DIFFERS, printed, {"a": "x\0y"}, outputs={"a": "x\0y"})
-    marks = {"a": "[!]" * 30_000}
+    marks: JsonObject = {"a": "[!]" * 30_000}
     yield Hostile("marks_of_messages", Fate.FAILED, "Given nothing\nThen print data\n", marks)
     yield Hostile("marks_of_messages_in_a_number", Fate.FAILED, _zencode(given=_given(a="number")), marks)
-    complaint = {"a": "\n[!]  not enough memory\n"}
+    complaint: JsonObject = {"a": "\n[!]  not enough memory\n"}
     yield Hostile("message_about_memory_in_vain", Fate.FAILED, "Given nothing\nThen print data\n", complaint)
     feigned = _zencode(given="Given I have a 'string' named by 'a'")
     yield Hostile("message_about_memory_feigned", Fate.OVERRUN, feigned, complaint)
