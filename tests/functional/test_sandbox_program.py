@@ -111,7 +111,7 @@ async def test_limits_hold_for_a_program(kind: EngineKind) -> None:
     async with contract_pool(kind=kind, limits=SandboxLimits(0.3, 40 << 20, 100_000)) as pool:
         for call, words, patience in (
             (ENDLESS, "processor time", Patience.ADMISSION),
-            (much, "prints more than", Patience.DECIDED),
+            (much, "prints more than", Patience.PROPOSAL),
         ):
             with pytest.raises(ContractOverrun, match=words):
                 await pool.run(call, patience)
