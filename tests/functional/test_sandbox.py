@@ -412,8 +412,8 @@ class TestMachines:
         async with contract_pool() as pool:
             names = [layer.name for layer in pool.layers]
             assert names == [
-                "limits", "memory requests", "memory shortage", "network", "mounts", "user", "files",
-                "system calls",
+                "room behind buffers", "limits", "memory requests", "memory shortage", "network", "mounts", "user",
+                "files", "system calls",
             ]  # fmt: skip
             assert all(layer.detail for layer in pool.layers)
 

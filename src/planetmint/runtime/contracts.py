@@ -45,6 +45,7 @@ _REMEDIES = {
     "memory shortage": "let the node write /proc/self/oom_score_adj",
     "mounts": _NAMESPACES,
     "network": _NAMESPACES,
+    "room behind buffers": "let all validators run the same build of the engine on the same kind of machine",
 }
 """What an operator does about a layer that is missing; the others hold meanwhile."""
 

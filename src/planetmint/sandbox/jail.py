@@ -103,6 +103,13 @@ class Jail:
         os.nice(_NICER)
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
+    def note_room(self, given: bool) -> None:
+        """Tell whether the engine's buffers have room behind them, before `enter`."""
+        detail = "what the engine reads beyond its buffers is zero"
+        if not given:
+            detail = "what the engine reads beyond its buffers is not told: contracts with broken keys may differ"
+        self._note("room behind buffers", detail, given)
+
     def resident_bytes(self, process: int) -> int:
         """Memory of a child. Raises OSError when it is gone."""
         file = os.open(f"{process}/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._processes)

@@ -34,8 +34,9 @@ class Program:
         self._arguments = (ctypes.c_char_p * 2)(os.fsencode(path), None)
         self._environment = (ctypes.c_char_p * (len(environment) + 1))(*environment, None)
 
-    def tune(self) -> None:
+    def tune(self) -> bool:
         """Nothing of this process is left in the program's."""
+        return False
 
     def warm(self) -> None:
         """Nothing of this process is left in the program's."""

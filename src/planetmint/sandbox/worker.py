@@ -58,8 +58,8 @@ class Engine(Protocol):
 
     says_done: bool
 
-    def tune(self) -> None:
-        """Prepare the worker, before it is locked down."""
+    def tune(self) -> bool:
+        """Prepare the worker, before it is locked down; whether buffers have room behind them (see `padding`)."""
 
     def warm(self) -> None:
         """Prepare a child, before its contract comes."""
@@ -474,7 +474,7 @@ def main(arguments: list[str]) -> NoReturn:
     channel = _Channel()
     try:
         engine, jail = _load(arguments[1], arguments[2])
-        engine.tune()
+        jail.note_room(engine.tune())
         os.environ.clear()
         jail.enter()
         gc.collect()

@@ -39,14 +39,15 @@ class Library:
         self._path = path
         self._ranges: list[tuple[int, int, bool]] = []
 
-    def tune(self) -> None:
-        """Let the heap grow in large steps and never shrink: a run's process ends with it."""
+    def tune(self) -> bool:
+        """As `Engine.tune`. Lets the heap grow in large steps and never shrink: a run's process ends with it."""
         self._libc.mallopt(_TOP_PAD, 4 * _WARM_BYTES)
         self._libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
         self._libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
         self._use_up_holes()
         self._ranges = _mapped(self._path)
-        give_room(self._engine, self._libc, [(start, size) for start, size, _ in _mapped(self._path, stack=False)])
+        ranges = [(start, size) for start, size, _ in _mapped(self._path, stack=False)]
+        return give_room(self._engine, self._libc, ranges)
 
     def warm(self) -> None:
         """Take page faults of a run in advance: those that nearly every run has, so that no work is added."""
