@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.ready-dev
 ENGINE := $(BIN)/cometbft
 GO ?=
 
-.PHONY: help run node engine test test-unit lint format bench differential crash e2e image service lock proto docs clean
+.PHONY: help run node engine test test-unit lint format bench differential crash e2e hostile image service lock proto docs clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,11 @@ crash: $(DEV_STAMP) ## 100 kills at random moments under load
 
 e2e: $(DEV_STAMP) $(ENGINE) ## Faults of four real nodes: killed, hung, cut off, two halves; a table of what it cost
 	$(BIN)/python -m tests.e2e $(E2E)
+
+hostile: $(DEV_STAMP) $(ENGINE) ## Hostile contracts: by every door into four real nodes, random ones in two sandboxes, what they cost others
+	$(BIN)/python -m tests.e2e.contracts $(HOSTILE)
+	$(BIN)/python -m tests.e2e.answers
+	$(BIN)/python -m tests.e2e.responsiveness
 
 image: $(DEV_STAMP) ## Build the container image on a bare Debian and run it (needs root and buildah)
 	$(BIN)/python -m tests.e2e.image
