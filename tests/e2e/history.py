@@ -5,9 +5,11 @@ import base64
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from planetmint.app.contracts import ContractJudge
 from planetmint.chain import found_chain, founding_header
 from planetmint.ports.store import Store
 from planetmint.runtime.genesis_file import parse_time, read_genesis
+from tests.support.contract_pool import contract_pool
 from tests.support.ledger import running
 from tests.support.network import NetworkNode
 
@@ -55,7 +57,7 @@ async def replay(store: Store, node: NetworkNode, last: int) -> list[str]:
     await store.open()
     await store.found(founding, founding_header(founding, b""))
     hashes = [founding.app_hash]
-    async with running(store, make_blocks=False) as ledger:
+    async with contract_pool() as pool, running(store, contracts=ContractJudge(pool), make_blocks=False) as ledger:
         for block in engine_blocks(node, last):
             assert block.app_hash == hashes[-1], f"the engine's header {block.height} names another app hash"
             outcome = await ledger.lifecycle.finalize_block(block.height, block.time, block.proposer, block.raws)
